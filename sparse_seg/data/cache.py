@@ -1,0 +1,108 @@
+"""Decode and resize once per (data, size), not once per epoch or per run."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from rich.progress import track
+
+from sparse_seg.data.sample import Mask, Sample
+from sparse_seg.data.transforms import resize_image, resize_mask
+from sparse_seg.errors import UserError
+
+FORMAT = "1"  # part of the key: raise it when the arrays below change
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """All images of a data set at training size, and their masks at native resolution, memory-mapped.
+
+    images: (N, size, size, 3) uint8. masks: (N, size, size) uint8. shapes: native (H, W) of each.
+    """
+
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    shapes: list[tuple[int, int]]
+    native: NDArray[np.uint8]
+
+    def native_mask(self, index: int) -> Mask:
+        start = sum(h * w for h, w in self.shapes[:index])
+        height, width = self.shapes[index]
+        return self.native[start : start + height * width].reshape(height, width)
+
+
+def default_cache_dir() -> Path:
+    """`SPARSE_SEG_CACHE`, or sparse_seg in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SPARSE_SEG_CACHE") or Path(base) / "sparse_seg")
+
+
+def prepare(samples: Sequence[Sample], size: int, cache_dir: Path, show_progress: bool = True) -> Arrays:
+    """Return the decoded and resized data set, from the cache or made now.
+
+    The key is the content of every sample and the size. The folder is made beside and renamed, under a lock, so that
+    several processes may call this at once and a killed one leaves nothing half-made.
+    """
+    key = hashlib.sha256("\n".join([FORMAT, str(size), *(s.image_id + s.content for s in samples)]).encode())
+    folder = cache_dir / f"{size}-{key.hexdigest()[:20]}"
+    if not folder.is_dir():
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):
+                if not folder.is_dir():
+                    _build(samples, size, folder, show_progress)
+        except OSError as e:
+            raise UserError(f"the cache {cache_dir} cannot be written ({e}); set data.cache_dir=...") from e
+    shapes = [tuple(s) for s in json.loads((folder / "shapes.json").read_text())]
+    arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("images", "masks", "native")}
+    return Arrays(shapes=shapes, **arrays)
+
+
+def _build(samples: Sequence[Sample], size: int, folder: Path, show_progress: bool) -> None:
+    images = np.empty((len(samples), size, size, 3), np.uint8)
+    masks = np.empty((len(samples), size, size), np.uint8)
+    native, shapes = [], []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for i, sample in enumerate(track(samples, "Preparing images", disable=not show_progress, transient=True)):
+            image, mask = sample.read()
+            images[i], masks[i] = resize_image(image, size), resize_mask(mask, size)
+            native.append(mask.ravel())
+            shapes.append(mask.shape)
+    _report_off_palette(caught)
+    beside = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
+    try:
+        np.save(beside / "images.npy", images)
+        np.save(beside / "masks.npy", masks)
+        np.save(beside / "native.npy", np.concatenate(native))
+        (beside / "shapes.json").write_text(json.dumps(shapes))
+        os.replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _report_off_palette(caught: Sequence[warnings.WarningMessage]) -> None:
+    from sparse_seg.data.folder import OffPaletteWarning
+
+    counts = []
+    for w in caught:
+        if isinstance(w.message, OffPaletteWarning):
+            counts.append((w.message.count, w.message.path))
+        else:
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+    if counts:
+        pixels, (most, path) = sum(n for n, _ in counts), max(counts)
+        warnings.warn(
+            f"{pixels:,} pixels of {len(counts)} masks have a colour of no class and count as unlabelled "
+            f"(most in {path}: {most:,})",
+            stacklevel=2,
+        )

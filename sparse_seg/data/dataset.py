@@ -1,0 +1,85 @@
+"""Images with sparse targets as batches; the order and the augmentation of an epoch depend on (seed, epoch) alone."""
+
+from collections.abc import Iterator, Sequence
+
+import albumentations as A
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from sparse_seg.data.classes import IGNORE_INDEX
+from sparse_seg.data.transforms import augment
+
+PADDING = -1
+"""Index of an image that only fills up a rank's last validation batch; its target is all unlabelled."""
+
+
+class SegmentationDataset(Dataset[dict[str, Tensor]]):
+    """Indexed by (epoch, index). An item: image float32 (3, H, W) in 0..1, target int64 (H, W), 255 = unlabelled."""
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        targets: NDArray[np.uint8],
+        transform: A.Compose | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.images = images
+        self.targets = targets
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        epoch, index = key
+        image, target = self.images[max(index, 0)], self.targets[max(index, 0)]
+        if self.transform is not None:
+            image, target = augment(self.transform, np.array(image), np.array(target), [self.seed, epoch, index])
+        if index == PADDING:
+            target = np.full_like(target, IGNORE_INDEX)
+        # float32 division of every channel value: the same figures on every machine.
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
+        return {"image": pixels, "target": torch.from_numpy(target.astype(np.int64)), "index": torch.tensor(index)}
+
+
+class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) for one rank.
+
+    A global batch of `batch_size` images is dealt out to `world` ranks. shuffle: a new order each epoch from
+    (seed, epoch), and a last, incomplete batch is dropped if there is another one. Otherwise every image comes
+    exactly once, over all ranks; ranks that come short get `PADDING`, so that all run the same number of batches.
+    """
+
+    def __init__(self, size: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        if batch_size % world:
+            raise ValueError(f"data.batch_size={batch_size} is not a multiple of the {world} devices")
+        self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
+        self.rank, self.world = rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch, also the first one after a restart."""
+        self.epoch = epoch
+
+    @property
+    def sampler(self) -> "EpochBatchSampler":
+        """Where Lightning looks for `set_epoch` of a batch sampler."""
+        return self
+
+    def __len__(self) -> int:
+        whole = self.size // self.batch_size
+        return max(whole, 1) if self.shuffle else -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order: Sequence[int] = range(self.size)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
+        for b in range(len(self)):
+            batch = list(order[b * self.batch_size : (b + 1) * self.batch_size])
+            if not self.shuffle:
+                batch += [PADDING] * (-len(batch) % self.world)
+            yield [(self.epoch, i) for i in batch[self.rank :: self.world]]

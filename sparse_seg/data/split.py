@@ -1,0 +1,55 @@
+"""Which images train and which validate."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparse_seg.data.sample import Sample
+from sparse_seg.errors import UserError
+
+
+def split_indices(
+    samples: Sequence[Sample],
+    split: str,
+    val_fraction: float = 0.2,
+    split_seed: int = 0,
+    val_tiles: Sequence[str | int] | None = None,
+    fold: int | None = None,
+) -> tuple[list[int], list[int]]:
+    """Return the indices of the training and the validation samples, each sorted.
+
+    split="random": `val_fraction` of the images, drawn with `split_seed` from the sorted image names; never from the
+    run's seed, so that every cell of a study is scored on the same images. split="tile": the groups in `val_tiles`,
+    or the `fold`-th group (from 0) when they are sorted. Raises UserError for an unknown group, a fold out of range,
+    or a side without images.
+    """
+    if split == "random":
+        by_name = sorted(range(len(samples)), key=lambda i: samples[i].image_id)
+        n_val = round(len(samples) * val_fraction)
+        held_out = {by_name[k] for k in np.random.default_rng(split_seed).permutation(len(samples))[:n_val].tolist()}
+        detail = f"data.val_fraction={val_fraction} of {len(samples)} images"
+    elif split == "tile":
+        groups = sorted({s.group for s in samples}, key=lambda g: (len(g), g))
+        chosen = _held_out_groups(groups, val_tiles, fold)
+        held_out = {i for i, s in enumerate(samples) if s.group in chosen}
+        detail = f"data.val_tiles={','.join(sorted(chosen))} of {len(groups)} tiles"
+    else:
+        raise UserError(f"split={split!r} is unknown; choose random or tile")
+    train = [i for i in range(len(samples)) if i not in held_out]
+    for side, indices in (("validation", held_out), ("training", train)):
+        if not indices:
+            raise UserError(f"split={split} with {detail} leaves no {side} image")
+    return train, sorted(held_out)
+
+
+def _held_out_groups(groups: list[str], val_tiles: Sequence[str | int] | None, fold: int | None) -> set[str]:
+    if (val_tiles is None) == (fold is None):
+        raise UserError("split=tile needs one of data.val_tiles=[...] and data.fold=k")
+    if fold is not None:
+        if not 0 <= fold < len(groups):
+            raise UserError(f"data.fold={fold} is out of range; there are {len(groups)} tiles: 0 to {len(groups) - 1}")
+        return {groups[fold]}
+    chosen = {str(t) for t in val_tiles or ()}
+    if unknown := sorted(chosen - set(groups)):
+        raise UserError(f"data.val_tiles: no tile {', '.join(unknown)}; there are {', '.join(groups)}")
+    return chosen

@@ -1,0 +1,57 @@
+"""Augmentation and resizing: everything that moves pixels."""
+
+import os
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks PyPI for its version on import
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_seg.data.sample import Image, Mask
+
+
+def report_augmentation(
+    brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2, hue: float = 0.1
+) -> A.Compose:
+    """The report's augmentation: horizontal and vertical flip, rotation by a multiple of 90°, colour jitter.
+
+    Every geometric step permutes pixels, so no point is lost and none changes its class.
+    """
+    return A.Compose(
+        [
+            A.HorizontalFlip(p=0.5),
+            A.VerticalFlip(p=0.5),
+            A.RandomRotate90(p=1.0),
+            A.ColorJitter(
+                brightness=(1 - brightness, 1 + brightness),
+                contrast=(1 - contrast, 1 + contrast),
+                saturation=(1 - saturation, 1 + saturation),
+                hue=(-hue, hue),
+                p=1.0,
+            ),
+        ]
+    )
+
+
+def augment(transform: A.BasicTransform | A.Compose, image: Image, mask: Mask, seed: list[int]) -> tuple[Image, Mask]:
+    """Apply a transform jointly to image and mask, with draws that depend on `seed` alone.
+
+    Not on a worker's state: the figures of a run must not depend on the number of workers, nor on a restart.
+    """
+    transform.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    moved = transform(image=image, mask=mask)
+    return moved["image"], moved["mask"]
+
+
+def resize_image(image: Image, size: int) -> Image:
+    """(H, W, 3) → (size, size, 3); area averaging when shrinking, bilinear when enlarging."""
+    shrinks = image.shape[0] >= size and image.shape[1] >= size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def resize_mask(mask: NDArray[np.uint8], size: int) -> Mask:
+    """(H, W) → (size, size) by nearest neighbour: the value at each cell's centre, never an invented class."""
+    rows, cols = ((2 * np.arange(size) + 1) * n // (2 * size) for n in mask.shape)
+    return mask[np.ix_(rows, cols)]

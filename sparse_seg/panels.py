@@ -1,0 +1,99 @@
+"""Pictures of what a run sees and says: image, points, prediction, truth."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from sparse_seg.data.classes import IGNORE_INDEX, Classes
+from sparse_seg.data.datamodule import SparsePointsDataModule
+
+RGB = NDArray[np.uint8]
+UNLABELLED = (160, 160, 160)
+GAP, HEADER = 4, 18
+
+
+def colour(mask: NDArray[np.integer], classes: Classes) -> RGB:
+    """(H, W) class index → (H, W, 3) in the palette, unlabelled grey."""
+    palette = np.full((256, 3), UNLABELLED, np.uint8)
+    palette[: len(classes)] = classes.colours
+    return palette[mask]
+
+
+def draw_points(image: RGB, target: NDArray[np.integer], classes: Classes, radius: int = 3) -> RGB:
+    """The image with a ringed dot for each labelled pixel of (H, W) `target`."""
+    out = np.ascontiguousarray(image).copy()
+    for row, col in np.argwhere(target != IGNORE_INDEX).tolist():
+        rgb = tuple(int(v) for v in classes.colours[int(target[row, col])])
+        cv2.circle(out, (col, row), radius + 1, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(out, (col, row), radius, rgb, -1, cv2.LINE_AA)
+    return out
+
+
+def panel(columns: list[tuple[str, list[RGB]]], classes: Classes) -> RGB:
+    """Titled columns of equal pictures side by side, a legend of the classes below."""
+    height, width = columns[0][1][0].shape[:2]
+    rows = len(columns[0][1])
+    size = (len(columns) * (width + GAP) - GAP, HEADER + rows * (height + GAP) + HEADER)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for c, (title, pictures) in enumerate(columns):
+        draw.text((c * (width + GAP) + 2, 3), title, fill="black")
+        for r, picture in enumerate(pictures):
+            sheet.paste(Image.fromarray(picture), (c * (width + GAP), HEADER + r * (height + GAP)))
+    x = 2
+    for name, rgb in zip(classes.names, classes.colours, strict=True):
+        draw.rectangle((x, size[1] - 14, x + 10, size[1] - 4), fill=rgb, outline="black")
+        draw.text((x + 14, size[1] - 16), name, fill="black")
+        x += 26 + int(draw.textlength(name))
+    return np.asarray(sheet)
+
+
+class Panels(L.Callback):
+    """A panel on the dashboard every few epochs, and the last epoch's pictures in `panels/` of the run folder.
+
+    Shows the first `images` training images with the points that the network is given, and the first `images`
+    validation images, which it never trains on and which have no points.
+    """
+
+    def __init__(self, every_n_epochs: int = 10, images: int = 2) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.images = images
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs
+        if not trainer.is_global_zero or not (last or epoch == 1 or epoch % self.every_n_epochs == 0):
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        pictures = self._pictures(data, pl_module)
+        sheet = panel(list(pictures.items()), data.classes)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("panels", sheet, epoch, dataformats="HWC")
+        if last:
+            folder = Path(trainer.default_root_dir) / "panels"
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(sheet).save(folder / "panel.png")
+
+    def _pictures(self, data: SparsePointsDataModule, task: L.LightningModule) -> dict[str, list[RGB]]:
+        images, truths, targets = data.examples(self.images)
+        with torch.inference_mode():
+            was_training = task.training
+            task.eval()
+            batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float() / 255
+            # One by one: the pictures must not depend on how many there are.
+            said = [task(image[None].to(task.device)).argmax(1)[0].cpu().numpy() for image in batch]
+            task.train(was_training)
+        return {
+            "image": list(images),
+            "points": [draw_points(i, t, data.classes) for i, t in zip(images, targets, strict=True)],
+            "prediction": [colour(p, data.classes) for p in said],
+            "truth": [colour(t, data.classes) for t in truths],
+        }

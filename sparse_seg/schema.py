@@ -1,0 +1,75 @@
+"""The typed top level of a configuration, and the checks that come before anything is built."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+
+from sparse_seg.errors import UserError
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
+
+
+@dataclass
+class Config:
+    """Top-level keys; Hydra refuses a key or a type that is not here. Each group is one object with its `_target_`."""
+
+    points: Any = 20  # a positive integer or "all"; OmegaConf knows no such union
+    split: str = "random"
+    seed: int = 0
+    study: str = "runs"
+    overwrite: bool = False
+    output_dir: str = "outputs"
+    data: Any = field(default_factory=dict)
+    model: Any = field(default_factory=dict)
+    loss: Any = field(default_factory=dict)
+    augment: Any = field(default_factory=dict)
+    optimizer: Any = field(default_factory=dict)
+    scheduler: Any = field(default_factory=dict)
+    trainer: Any = field(default_factory=dict)
+    callbacks: Any = field(default_factory=dict)
+    logger: Any = field(default_factory=dict)
+
+
+def register() -> None:
+    """Make `schema` known to the defaults list of conf/config.yaml."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values that cannot work. Raises UserError naming key, value and what is allowed."""
+    if cfg.points != "all":
+        _whole(cfg, "points", least=1, other="all")
+    if cfg.split not in ("random", "tile"):
+        raise UserError(f"split={cfg.split!r} is unknown; choose random or tile")
+    _whole(cfg, "seed", least=0)
+    if not re.fullmatch(r"[\w.-]+", cfg.study) or cfg.study.strip(".") == "":
+        raise UserError(f"study={cfg.study!r} must be one folder name of letters, digits, '_', '.', '-'")
+    size = _whole(cfg.data, "size", least=32, prefix="data.")
+    if size % 32:
+        below = size // 32 * 32
+        raise UserError(f"data.size={size} must be a multiple of 32 (U-Net halves it five times): {below} or {below + 32}")
+    _whole(cfg.data, "batch_size", least=1, prefix="data.")
+    _whole(cfg.data, "num_workers", least=0, prefix="data.")
+    fraction = cfg.data.val_fraction
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise UserError(f"data.val_fraction={fraction!r} must be a number between 0 and 1")
+    if cfg.split == "random" and (cfg.data.fold is not None or cfg.data.val_tiles is not None):
+        raise UserError("data.fold and data.val_tiles belong to split=tile; this is split=random")
+    _whole(cfg.trainer, "max_epochs", least=1, prefix="trainer.")
+    if str(cfg.trainer.precision) not in PRECISIONS:
+        raise UserError(f"trainer.precision={cfg.trainer.precision!r} is unknown; choose {', '.join(PRECISIONS)}")
+    if cfg.data.points_file is not None and cfg.points == "all":
+        raise UserError("points=all trains on full masks; leave out data.points_file, or points=all")
+
+
+def _whole(node: DictConfig, key: str, least: int, prefix: str = "", other: str | None = None) -> int:
+    value = node[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        allowed = ("a positive integer" if least == 1 else f"an integer of at least {least}") + (
+            f" or {other!r}" if other else ""
+        )
+        raise UserError(f"{prefix}{key}={value!r} must be {allowed}")
+    return value

@@ -1,0 +1,207 @@
+"""A sweep: each job is the same command as a child process, without -m.
+
+That isolates jobs: a crash, the kernel's out-of-memory kill or the end of a DDP group ends one job, and the processes
+that DDP starts by repeating the command line repeat one job's, never the sweep's. The parent imports no torch.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.utils import instantiate
+from omegaconf import DictConfig, open_dict
+from tabulate import tabulate
+
+from sparse_seg import schema
+from sparse_seg.errors import UserError
+from sparse_seg.run import finished, run_folder
+
+TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+SHOWN = ("loss", "points", "augment", "seed")
+
+
+def run_job(cfg: DictConfig) -> dict[str, Any]:
+    """Run the current job of a sweep in a child process.
+
+    Returns its status ("done", "done already", "failed") and seconds; never raises for a failing job. What went wrong
+    is kept as `failed.json` in the run's folder: overrides, exit code, last line of error.
+    """
+    hydra = HydraConfig.get()
+    folder = run_folder(cfg, hydra.runtime.choices)
+    if _finished(cfg, folder):
+        print(f"done already: {folder}", flush=True)
+        return {"status": "done already", "seconds": 0.0}
+    overrides = list(hydra.overrides.task)
+    print(f"\njob {hydra.job.num + 1}: {' '.join(overrides)}", flush=True)
+    command = [sys.executable, str(TRAIN)]
+    command += ["--config-name", str(hydra.job.config_name)]
+    for source in hydra.runtime.config_sources:
+        if source.provider == "command-line":
+            command += ["--config-dir", source.path]
+    command += [*overrides, *(o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath")), "hydra.mode=RUN"]
+    started = time.monotonic()
+    code, error = _run_child(command)
+    failed = folder / "failed.json"
+    if code == 0:
+        failed.unlink(missing_ok=True)
+        return {"status": "done", "seconds": time.monotonic() - started}
+    reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    error = error or reason
+    print(f"job failed ({reason}): {error}", file=sys.stderr, flush=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        failed.write_text(json.dumps({"overrides": overrides, "reason": reason, "error": error}), encoding="utf-8")
+    except OSError as e:
+        print(f"{folder} cannot be written: {e.strerror}", file=sys.stderr)
+    return {"status": "failed", "seconds": time.monotonic() - started}
+
+
+def _finished(cfg: DictConfig, folder: Path) -> bool:
+    try:
+        return not cfg.overwrite and finished(cfg, HydraConfig.get().runtime.choices, folder)
+    except UserError:
+        return False  # the child will say what is wrong
+
+
+def _run_child(command: list[str]) -> tuple[int, str]:
+    """Run a command with our screen; return its exit code and its last line of error."""
+    tail: deque[str] = deque(maxlen=20)
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    assert child.stderr is not None
+    try:
+        for line in child.stderr:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            if line.strip():
+                tail.append(line.strip())
+        code = child.wait()
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
+    errors = [line for line in tail if "error" in line.lower()]
+    return code, (errors or list(tail) or [""])[-1]
+
+
+@dataclass
+class Job:
+    """One cell of a sweep."""
+
+    overrides: list[str]
+    folder: Path
+    cfg: DictConfig
+    choices: Mapping[str, str]
+
+
+class SweepCallback(Callback):
+    """Says at the start what is done, after each job how long the rest takes, and at the end what came out."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.ended = 0
+        self.seconds: list[float] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            self.jobs = _expand(config)
+        except UserError as e:
+            print(f"error: {e}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except HydraException:
+            return  # Hydra prints the same error when it composes the first job
+        done = sum(_finished_job(job) for job in self.jobs)
+        print(f"{len(self.jobs)} runs, {done} of them done already", flush=True)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        outcome = getattr(job_return, "_return_value", None)
+        if not self.jobs or not isinstance(outcome, dict):
+            return
+        self.ended += 1
+        if outcome["status"] == "done":
+            self.seconds.append(outcome["seconds"])
+        rest = sum(not (j.folder / "result.json").exists() for j in self.jobs[self.ended :])
+        if self.seconds and rest:
+            left = rest * sum(self.seconds) / len(self.seconds)
+            print(f"{self.ended} of {len(self.jobs)} runs ended; about {_duration(left)} left for {rest}", flush=True)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if not self.jobs:
+            return
+        print("\n" + table(self.jobs), flush=True)
+        if failed := [job for job in self.jobs if not (job.folder / "result.json").exists()]:
+            print(f"\n{len(failed)} of {len(self.jobs)} runs failed; the same command tries them again:", file=sys.stderr)
+            for job in failed:
+                print(f"  {' '.join(job.overrides)}\n    {_why(job)}", file=sys.stderr)
+            raise SystemExit(1)
+
+
+def _finished_job(job: Job) -> bool:
+    try:
+        return finished(job.cfg, job.choices, job.folder)
+    except UserError:
+        return False
+
+
+def _why(job: Job) -> str:
+    path = job.folder / "failed.json"
+    error = json.loads(path.read_text())["error"] if path.exists() else "it did not end"
+    log = job.folder / "log.txt"
+    return f"{error}" + (f"\n    log: {log}" if log.exists() else "")
+
+
+def _expand(config: DictConfig) -> list[Job]:
+    """The jobs that Hydra's own sweeper will make of the command line; none for another sweeper."""
+    if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+        return []
+    sweeper = instantiate(config.hydra.sweeper)
+    sweeper.params = config.hydra.sweeper.params
+    words = [*sweeper._parse_config(), *config.hydra.overrides.task]
+    batches = sweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    jobs = []
+    for overrides in (list(job) for batch in batches for job in batch):
+        cfg = compose(config.hydra.job.config_name, overrides=overrides, return_hydra_config=True)
+        choices = dict(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        try:
+            schema.check(cfg)
+        except UserError as e:
+            raise UserError(f"{e} (in the run {' '.join(overrides)})") from None
+        jobs.append(Job(overrides, run_folder(cfg, choices), cfg, choices))
+    return jobs
+
+
+def table(jobs: list[Job]) -> str:
+    """A row per run: axes, what else was varied, final and best mIoU, IoU per class of the last epoch."""
+    names = [dict(part.split("=", 1) for part in job.folder.name.split(",") if "=" in part) for job in jobs]
+    keys = list(dict.fromkeys(k for name in names for k in name))
+    varied = [k for k in keys if k in SHOWN or len({name.get(k) for name in names}) > 1]
+    rows = []
+    for job, name in zip(jobs, names, strict=True):
+        path = job.folder / "result.json"
+        row: dict[str, Any] = {k.removeprefix("data."): name.get(k, "") for k in varied}
+        if path.exists():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            row |= {"final mIoU": result["miou_final"], "best mIoU": result["miou_best"], **result["iou"]}
+        else:
+            row |= {"final mIoU": "failed"}
+        rows.append(row)
+    return tabulate(rows, headers="keys", floatfmt=".4f", missingval="—", disable_numparse=[0, 1, 2, 3])
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
