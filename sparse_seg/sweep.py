@@ -4,8 +4,9 @@ That isolates jobs: a crash, the kernel's out-of-memory kill or the end of a DDP
 that DDP starts by repeating the command line repeat one job's, never the sweep's. The parent imports no torch.
 """
 
+import ctypes
 import json
-import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
 from tabulate import tabulate
 
@@ -30,6 +31,7 @@ from sparse_seg.errors import UserError
 from sparse_seg.run import finished, run_folder
 
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 SHOWN = ("loss", "points", "augment", "seed")
 
 
@@ -76,10 +78,16 @@ def _finished(cfg: DictConfig, folder: Path) -> bool:
         return False  # the child will say what is wrong
 
 
+def _end_with_parent() -> None:
+    """Have Linux send SIGTERM to this process when the sweep dies, however it dies."""
+    if _LIBC is not None:
+        _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, see prctl(2)
+
+
 def _run_child(command: list[str]) -> tuple[int, str]:
     """Run a command with our screen; return its exit code and its last line of error."""
     tail: deque[str] = deque(maxlen=20)
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_end_with_parent)
     assert child.stderr is not None
     try:
         for line in child.stderr:
@@ -166,10 +174,9 @@ def _expand(config: DictConfig) -> list[Job]:
     """The jobs that Hydra's own sweeper will make of the command line; none for another sweeper."""
     if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
         return []
-    sweeper = instantiate(config.hydra.sweeper)
-    sweeper.params = config.hydra.sweeper.params
-    words = [*sweeper._parse_config(), *config.hydra.overrides.task]
-    batches = sweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+    given = config.hydra.sweeper.params or {}
+    words = [*(f"{k}={v}" for k, v in given.items()), *config.hydra.overrides.task]
+    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
     jobs = []
     for overrides in (list(job) for batch in batches for job in batch):
         cfg = compose(config.hydra.job.config_name, overrides=overrides, return_hydra_config=True)
