@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from sparse_seg.errors import UserError
 from sparse_seg.history import History
 
 
@@ -23,6 +24,8 @@ def save_atomically(content: object, path: Path) -> None:
             f.flush()
             os.fsync(f.fileno())
         os.replace(beside, path)
+    except (OSError, RuntimeError) as e:  # torch's writer has its own words for a full disk
+        raise UserError(f"{path} cannot be written: {e}; free some space, the same command goes on") from e
     finally:
         beside.unlink(missing_ok=True)
 
@@ -57,7 +60,8 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         history = History.of(trainer)
-        row, last = history.rows[-1], trainer.current_epoch + 1 == trainer.max_epochs
+        row = history.rows[-1]
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         if row is history.best:
             self._save_weights(trainer, pl_module, "best.ckpt", row)
         elif last:

@@ -5,14 +5,20 @@ import logging
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from sparse_seg import metrics
 
+HPARAMS = (
+    "loss", "points", "augment", "split", "fold", "seed", "encoder", "weights", "lr", "scheduler", "size", "epochs",
+    "batch_size",
+)  # fmt: skip
 log = logging.getLogger("sparse_seg")
 Row = dict[str, float]
 
@@ -22,6 +28,8 @@ class History(L.Callback):
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.confusion_matrix: list[list[int]] = []
+        """Counts of the last finished epoch's validation, rows truth, columns prediction."""
         self._started = time.perf_counter()
 
     @staticmethod
@@ -33,10 +41,11 @@ class History(L.Callback):
         return "History"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "confusion_matrix": self.confusion_matrix}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        self.confusion_matrix = state_dict["confusion_matrix"]
 
     @property
     def best(self) -> Row:
@@ -48,13 +57,14 @@ class History(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         task: Any = pl_module
+        self.confusion_matrix = task.confusion_matrix
         row: Row = {
             "epoch": trainer.current_epoch + 1,
             "train_loss": task.train_loss(),
-            "val_miou": metrics.mean_iou(task.confusion_matrix),
+            "val_miou": metrics.mean_iou(self.confusion_matrix),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        iou = metrics.iou_per_class(task.confusion_matrix).tolist()
+        iou = metrics.iou_per_class(self.confusion_matrix).tolist()
         row |= {f"iou_{name}": value for name, value in zip(task.class_names, iou, strict=True)}
         row["seconds"] = round(time.perf_counter() - self._started, 3)
         self.rows.append(row)
@@ -81,6 +91,20 @@ class History(L.Callback):
                 for name, value in row.items():
                     if name not in ("epoch", "seconds") and math.isfinite(value):
                         logger.experiment.add_scalar(_tag(name), value, int(row["epoch"]))
+
+    def finish(self, trainer: L.Trainer, result: Mapping[str, Any]) -> None:
+        """Put the configuration and the hyper-parameters with their scores on the dashboard."""
+        values = {k: "none" if result[k] is None else result[k] for k in HPARAMS}
+        scores = {f"hparam/{k}": result[k] for k in ("miou_final", "miou_best")}
+        scores |= {f"hparam/iou_{name}": value for name, value in result["iou"].items()}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                text = yaml.safe_dump(result["figures"], sort_keys=True)
+                logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
+                logger.log_hyperparams(
+                    values, {k: v for k, v in scores.items() if math.isfinite(v)}, step=len(self.rows)
+                )
+                logger.finalize("success")
 
 
 def _tag(column: str) -> str:

@@ -50,7 +50,9 @@ def check(cfg: DictConfig) -> None:
     size = _whole(cfg.data, "size", least=32, prefix="data.")
     if size % 32:
         below = size // 32 * 32
-        raise UserError(f"data.size={size} must be a multiple of 32 (U-Net halves it five times): {below} or {below + 32}")
+        raise UserError(
+            f"data.size={size} must be a multiple of 32 (U-Net halves it five times): {below} or {below + 32}"
+        )
     _whole(cfg.data, "batch_size", least=1, prefix="data.")
     _whole(cfg.data, "num_workers", least=0, prefix="data.")
     fraction = cfg.data.val_fraction

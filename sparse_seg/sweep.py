@@ -28,7 +28,7 @@ from tabulate import tabulate
 
 from sparse_seg import schema
 from sparse_seg.errors import UserError
-from sparse_seg.run import finished, run_folder
+from sparse_seg.runfolder import finished, run_folder
 
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -123,6 +123,7 @@ class SweepCallback(Callback):
         self.seconds: list[float] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _narrow(config)
         try:
             self.jobs = _expand(config)
         except UserError as e:
@@ -150,7 +151,9 @@ class SweepCallback(Callback):
             return
         print("\n" + table(self.jobs), flush=True)
         if failed := [job for job in self.jobs if not (job.folder / "result.json").exists()]:
-            print(f"\n{len(failed)} of {len(self.jobs)} runs failed; the same command tries them again:", file=sys.stderr)
+            print(
+                f"\n{len(failed)} of {len(self.jobs)} runs failed; the same command tries them again:", file=sys.stderr
+            )
             for job in failed:
                 print(f"  {' '.join(job.overrides)}\n    {_why(job)}", file=sys.stderr)
             raise SystemExit(1)
@@ -168,6 +171,14 @@ def _why(job: Job) -> str:
     error = json.loads(path.read_text())["error"] if path.exists() else "it did not end"
     log = job.folder / "log.txt"
     return f"{error}" + (f"\n    log: {log}" if log.exists() else "")
+
+
+def _narrow(config: DictConfig) -> None:
+    """A value on the command line replaces the experiment's grid of that key; Hydra would combine the two."""
+    given = {o.lstrip("+~").split("=")[0] for o in config.hydra.overrides.task}
+    with open_dict(config):
+        for key in [k for k in config.hydra.sweeper.params or {} if k in given]:
+            del config.hydra.sweeper.params[key]
 
 
 def _expand(config: DictConfig) -> list[Job]:

@@ -67,7 +67,9 @@ class SegmentationTask(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         # Whatever draws at random inside the network or the loss (drop path, say) starts from (seed, epoch, rank), so
         # that a restarted run goes on as if it had never stopped.
-        L.seed_everything((self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank) % 2**32, verbose=False)
+        L.seed_everything(
+            (self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank) % 2**32, verbose=False
+        )
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self._sum_device)
         self.label_sum = torch.zeros_like(self.loss_sum)
 

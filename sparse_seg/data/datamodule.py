@@ -59,7 +59,9 @@ class SparsePointsDataModule(L.LightningDataModule):
         self.augment = augment
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir) if cache_dir else default_cache_dir()
-        self.train_indices, self.val_indices = split_indices(self.samples, split, val_fraction, split_seed, val_tiles, fold)
+        self.train_indices, self.val_indices = split_indices(
+            self.samples, split, val_fraction, split_seed, val_tiles, fold
+        )
         self.train_points: dict[str, Points] = {}
         self._train: SegmentationDataset | None = None
         self._val: SegmentationDataset | None = None

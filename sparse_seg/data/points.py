@@ -110,7 +110,9 @@ def read_points(path: Path, class_names: Iterable[str]) -> dict[str, Points]:
                 try:
                     point = (int(record["row"]), int(record["col"]), index[record["class"]])
                 except (TypeError, ValueError):
-                    raise UserError(f"{where}: row {record['row']!r}, col {record['col']!r} must be whole numbers") from None
+                    raise UserError(
+                        f"{where}: row {record['row']!r}, col {record['col']!r} must be whole numbers"
+                    ) from None
                 found.setdefault(record["image"], []).append(point)
     except FileNotFoundError:
         raise UserError(f"data.points_file={path} does not exist") from None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_seg.data.classes import IGNORE_INDEX, LAND_COVER
-from sparse_seg.data.sample import Image, Mask, Sample
+from sparse_seg.data.sample import Image, ImageSet, Mask, Sample
 
 WATER, LAND, ROAD, BUILDING, VEGETATION = range(len(LAND_COVER))
 Field = NDArray[np.float32]
@@ -248,3 +248,8 @@ def _paint(seed: int, size: int, scene: int, number: int) -> tuple[Image, Mask]:
     gap = canvas.pixels(_rectangle(canvas.rng.uniform(-140, 140, 2), canvas.rng.uniform(4, 20, 2)))
     cv2.fillConvexPoly(canvas.mask, gap, IGNORE_INDEX)
     return image, canvas.mask
+
+
+def synthetic(images: int = 40, size: int = 320, seed: int = 0, groups: int = 4) -> ImageSet:
+    """A synthetic data set, as `synthetic_samples` says."""
+    return ImageSet(LAND_COVER, synthetic_samples(images, size, seed, groups))

@@ -108,7 +108,8 @@ def as_module(loss: Any) -> nn.Module:
     function = loss.func if isinstance(loss, functools.partial) else loss
     if not isinstance(function, nn.Module) and not inspect.isroutine(function):
         raise UserError(
-            f"a loss must be a torch.nn.Module, a function of (logits, target), or Hydra's _partial_ of one, got {loss!r}"
+            "a loss must be a torch.nn.Module, a function of (logits, target), or Hydra's _partial_ of one, "
+            f"got {loss!r}"
         )
     try:
         signature = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
