@@ -71,7 +71,7 @@ class History(L.Callback):
         if trainer.is_global_zero:
             self._write(Path(trainer.default_root_dir) / "history.csv")
             self._dashboard(trainer, row)
-            log.info(
+            log.debug(
                 "epoch %d/%d  loss %.4f  mIoU %.4f  best %.4f (epoch %d)  %.1f s",
                 row["epoch"], trainer.max_epochs, row["train_loss"], row["val_miou"],
                 self.best["val_miou"], self.best["epoch"], row["seconds"],

@@ -1,15 +1,18 @@
 """The bar of a run on a terminal."""
 
+from typing import Any
+
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
 
 class Progress(RichProgressBar):
-    """One bar per epoch with loss and mIoU, and none for the short validation."""
+    """Lightning's bar with loss and mIoU, epochs counted from 1 as everywhere else in a run."""
 
-    def get_metrics(
-        self, trainer: L.Trainer, pl_module: L.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
         return items
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"

@@ -108,13 +108,16 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Log to a file always, and line by line to a screen that cannot show a bar. Warnings are lines of the log, too."""
-    log.setLevel(logging.INFO)
+    """Log to a file and to the screen; where that shows a bar, without the lines of single epochs (level DEBUG).
+
+    Warnings are lines of the log, too.
+    """
+    log.setLevel(logging.DEBUG)
     log.propagate = False
     to_file = logging.FileHandler(path, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
     to_screen = logging.StreamHandler(sys.stdout)
-    to_screen.setLevel(logging.WARNING if sys.stdout.isatty() else logging.INFO)
+    to_screen.setLevel(logging.INFO if sys.stdout.isatty() else logging.DEBUG)
     handlers = [to_file, to_screen]
     for handler in handlers:
         log.addHandler(handler)

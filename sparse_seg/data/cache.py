@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("SPARSE_SEG_CACHE") or Path(base) / "sparse_seg")
 
 
-def prepare(samples: Sequence[Sample], size: int, cache_dir: Path, show_progress: bool = True) -> Arrays:
+def prepare(samples: Sequence[Sample], size: int, cache_dir: Path) -> Arrays:
     """Return the decoded and resized data set, from the cache or made now.
 
     The key is the content of every sample and the size. The folder is made beside and renamed, under a lock, so that
@@ -59,7 +60,7 @@ def prepare(samples: Sequence[Sample], size: int, cache_dir: Path, show_progress
             cache_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{folder}.lock"):
                 if not folder.is_dir():
-                    _build(samples, size, folder, show_progress)
+                    _build(samples, size, folder)
         except OSError as e:
             raise UserError(f"the cache {cache_dir} cannot be written ({e}); set data.cache_dir=...") from e
     shapes = [tuple(s) for s in json.loads((folder / "shapes.json").read_text())]
@@ -67,13 +68,13 @@ def prepare(samples: Sequence[Sample], size: int, cache_dir: Path, show_progress
     return Arrays(shapes=shapes, **arrays)
 
 
-def _build(samples: Sequence[Sample], size: int, folder: Path, show_progress: bool) -> None:
+def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
     images = np.empty((len(samples), size, size, 3), np.uint8)
     masks = np.empty((len(samples), size, size), np.uint8)
     native, shapes = [], []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for i, sample in enumerate(track(samples, "Preparing images", disable=not show_progress, transient=True)):
+        for i, sample in enumerate(track(samples, "Preparing images", disable=not sys.stdout.isatty(), transient=True)):
             image, mask = sample.read()
             images[i], masks[i] = resize_image(image, size), resize_mask(mask, size)
             native.append(mask.ravel())

@@ -91,11 +91,12 @@ def write_points(path: Path, points: Mapping[str, Points], class_names: Iterable
 def read_points(path: Path, class_names: Iterable[str]) -> dict[str, Points]:
     """Read a `points.csv`: image, row, col, class (a name or an index), rows and columns in native pixels.
 
-    Returns (N, 3) int64 per image, in the file's order. Raises UserError with the line number for a missing file or
-    column, a coordinate that is no whole number, or an unknown class.
+    Returns (N, 3) int64 per image, in the file's order. Raises UserError for a file that cannot be read or lacks
+    a column and, with the line number, for a coordinate that is no whole number or an unknown class.
     """
     names = list(class_names)
-    index = {name: k for k, name in enumerate(names)} | {str(k): k for k in range(len(names))}
+    # Names win: a class may be called "1".
+    index = {str(k): k for k in range(len(names))} | {name: k for k, name in enumerate(names)}
     found: dict[str, list[tuple[int, int, int]]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as f:
@@ -105,15 +106,19 @@ def read_points(path: Path, class_names: Iterable[str]) -> dict[str, Points]:
                 raise UserError(f"{path}: no column {', '.join(sorted(missing))}; expected image, row, col, class")
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
+                if not record["image"]:
+                    raise UserError(f"{where}: no image")
                 if record["class"] not in index:
                     raise UserError(f"{where}: unknown class {record['class']!r}; classes are {', '.join(names)}")
                 try:
-                    point = (int(record["row"]), int(record["col"]), index[record["class"]])
-                except (TypeError, ValueError):
+                    point = (int(np.int64(int(record["row"]))), int(np.int64(int(record["col"]))), index[record["class"]])
+                except (TypeError, ValueError, OverflowError):
                     raise UserError(
                         f"{where}: row {record['row']!r}, col {record['col']!r} must be whole numbers"
                     ) from None
                 found.setdefault(record["image"], []).append(point)
     except FileNotFoundError:
         raise UserError(f"data.points_file={path} does not exist") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a UTF-8 table: {error}") from error
     return {image_id: np.asarray(rows, np.int64) for image_id, rows in found.items()}
