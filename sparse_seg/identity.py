@@ -64,8 +64,18 @@ DEFAULT_CHOICES = {"data": "dubai", "model": "unet", "optimizer": "adam", "sched
 
 
 def _value(key: str, value: Any) -> str:
-    text = Path(value).name if key in FILES and isinstance(value, str) else json.dumps(value).strip('"')
+    if key in FILES and isinstance(value, str):
+        text = Path(value).name
+    else:
+        text = json.dumps(_plain(value), ensure_ascii=False).strip('"')
     return text.replace("/", "-").replace(", ", "-").replace(" ", "_")
+
+
+def _plain(value: Any) -> Any:
+    """1 and 1.0 are one value, and have one name."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -78,7 +88,8 @@ def figures(cfg: DictConfig) -> Flat:
 
     A file counts by its content. Raises UserError for a file that cannot be read.
     """
-    flat = flatten(OmegaConf.to_container(cfg, resolve=True))
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    flat = flatten(plain)
     for key in FILES:
         path = flat.get(key)
         if isinstance(path, str) and path != "imagenet":

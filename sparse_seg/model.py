@@ -97,8 +97,8 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
         if path.suffix == ".safetensors":
             given: Mapping[str, Tensor] = safetensors.torch.load_file(path)
         else:
-            given = torch.load(path, map_location="cpu", weights_only=True)
-            given = given.get("state_dict", given)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            given = content.get("state_dict", content)
     except Exception as e:  # safetensors, zip and unpickling errors
         raise UserError(f"model.encoder_weights={path} cannot be read as weights: {_line(e)}") from e
     state, missing, other_shape, used = {}, [], [], set()

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +120,7 @@ def _resolve_auto(cfg: DictConfig) -> dict[str, Any]:
 def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.Flat) -> None:
     started = time.perf_counter()
     import lightning as L
+    from lightning.pytorch.callbacks import Checkpoint
 
     from sparse_seg.checkpoint import AtomicCheckpointIO, resume_point
     from sparse_seg.history import History
@@ -138,15 +139,18 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
         seed=cfg.seed,
         channels_last=figures["channels_last"],
     )
+    callbacks = _callbacks(cfg, images)
     resume = resume_point(folder)
     first = _is_first_process()
     trainer: L.Trainer = instantiate(
         cfg.trainer,
         precision=figures["trainer.precision"],
-        callbacks=_callbacks(cfg, images),
+        callbacks=callbacks,
         logger=_logger(cfg, folder, resume[1] if resume else 0) if first else False,
         default_root_dir=str(folder),
         plugins=[AtomicCheckpointIO()],
+        # Without one of ours Lightning would add its own.
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
@@ -268,7 +272,7 @@ def _interruption_as_message(trainer: "L.Trainer", folder: Path) -> Iterator[Non
         raise
 
 
-def _circumstances(trainer: "L.Trainer", data: "SparsePointsDataModule") -> Mapping[str, Any]:
+def _circumstances(trainer: "L.Trainer", data: "SparsePointsDataModule") -> dict[str, Any]:
     """What a run was made on and with, as far as the configuration does not say."""
     import torch
 

@@ -118,7 +118,7 @@ def logging_to(path: Path) -> Iterator[None]:
     to_file.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
     to_screen = logging.StreamHandler(sys.stdout)
     to_screen.setLevel(logging.INFO if sys.stdout.isatty() else logging.DEBUG)
-    handlers = [to_file, to_screen]
+    handlers: list[logging.Handler] = [to_file, to_screen]
     for handler in handlers:
         log.addHandler(handler)
 

@@ -1,11 +1,12 @@
 """The typed top level of a configuration, and the checks that come before anything is built."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sparse_seg.errors import UserError
 
@@ -44,7 +45,8 @@ def check(cfg: DictConfig) -> None:
         _whole(cfg, "points", least=1, other="all")
     if cfg.split not in ("random", "tile"):
         raise UserError(f"split={cfg.split!r} is unknown; choose random or tile")
-    _whole(cfg, "seed", least=0)
+    if _whole(cfg, "seed", least=0) >= 2**32:
+        raise UserError(f"seed={cfg.seed} must be below {2**32}, as NumPy's and PyTorch's seeds")
     if not re.fullmatch(r"[\w.-]+", cfg.study) or cfg.study.strip(".") == "":
         raise UserError(f"study={cfg.study!r} must be one folder name of letters, digits, '_', '.', '-'")
     size = _whole(cfg.data, "size", least=32, prefix="data.")
@@ -58,8 +60,18 @@ def check(cfg: DictConfig) -> None:
     fraction = cfg.data.val_fraction
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
         raise UserError(f"data.val_fraction={fraction!r} must be a number between 0 and 1")
+    _whole(cfg.data, "split_seed", least=0, prefix="data.")
+    if cfg.data.fold is not None:
+        _whole(cfg.data, "fold", least=0, prefix="data.", other="null")
+    if not (cfg.data.val_tiles is None or isinstance(cfg.data.val_tiles, ListConfig)):
+        raise UserError(f"data.val_tiles={cfg.data.val_tiles!r} must be a list of tiles, [1,5], or null")
     if cfg.split == "random" and (cfg.data.fold is not None or cfg.data.val_tiles is not None):
         raise UserError("data.fold and data.val_tiles belong to split=tile; this is split=random")
+    if OmegaConf.is_missing(cfg.loss, "_target_"):
+        raise UserError("this loss needs a function or class of yours: loss._target_=pkg.fn")
+    lr = cfg.optimizer.get("lr", 1.0)
+    if isinstance(lr, bool) or not isinstance(lr, int | float) or not 0 < lr < math.inf:
+        raise UserError(f"optimizer.lr={lr!r} must be a positive number")
     _whole(cfg.trainer, "max_epochs", least=1, prefix="trainer.")
     if str(cfg.trainer.precision) not in PRECISIONS:
         raise UserError(f"trainer.precision={cfg.trainer.precision!r} is unknown; choose {', '.join(PRECISIONS)}")

@@ -28,10 +28,11 @@ from tabulate import tabulate
 
 from sparse_seg import schema
 from sparse_seg.errors import UserError
-from sparse_seg.runfolder import finished, run_folder
+from sparse_seg.runfolder import finished, run_folder, write_atomically
 
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+FAILED = "failed.json"
 SHOWN = ("loss", "points", "augment", "seed")
 
 
@@ -44,6 +45,7 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
     hydra = HydraConfig.get()
     folder = run_folder(cfg, hydra.runtime.choices)
     if _finished(cfg, folder):
+        (folder / FAILED).unlink(missing_ok=True)
         print(f"done already: {folder}", flush=True)
         return {"status": "done already", "seconds": 0.0}
     overrides = list(hydra.overrides.task)
@@ -56,16 +58,15 @@ def run_job(cfg: DictConfig) -> dict[str, Any]:
     command += [*overrides, *(o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath")), "hydra.mode=RUN"]
     started = time.monotonic()
     code, error = _run_child(command)
-    failed = folder / "failed.json"
     if code == 0:
-        failed.unlink(missing_ok=True)
+        (folder / FAILED).unlink(missing_ok=True)
         return {"status": "done", "seconds": time.monotonic() - started}
     reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     error = error or reason
     print(f"job failed ({reason}): {error}", file=sys.stderr, flush=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        failed.write_text(json.dumps({"overrides": overrides, "reason": reason, "error": error}), encoding="utf-8")
+        write_atomically(folder / FAILED, json.dumps({"overrides": overrides, "reason": reason, "error": error}))
     except OSError as e:
         print(f"{folder} cannot be written: {e.strerror}", file=sys.stderr)
     return {"status": "failed", "seconds": time.monotonic() - started}
@@ -96,10 +97,11 @@ def _run_child(command: list[str]) -> tuple[int, str]:
             if line.strip():
                 tail.append(line.strip())
         code = child.wait()
-    except BaseException:
+    except KeyboardInterrupt:
         child.terminate()
         child.wait()
-        raise
+        print("the sweep was stopped by Ctrl-C; the same command goes on", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     errors = [line for line in tail if "error" in line.lower()]
     return code, (errors or list(tail) or [""])[-1]
 
@@ -150,13 +152,17 @@ class SweepCallback(Callback):
         if not self.jobs:
             return
         print("\n" + table(self.jobs), flush=True)
-        if failed := [job for job in self.jobs if not (job.folder / "result.json").exists()]:
+        if failed := [job for job in self.jobs if not _succeeded(job)]:
             print(
                 f"\n{len(failed)} of {len(self.jobs)} runs failed; the same command tries them again:", file=sys.stderr
             )
             for job in failed:
                 print(f"  {' '.join(job.overrides)}\n    {_why(job)}", file=sys.stderr)
             raise SystemExit(1)
+
+
+def _succeeded(job: Job) -> bool:
+    return (job.folder / "result.json").exists() and not (job.folder / FAILED).exists()
 
 
 def _finished_job(job: Job) -> bool:
@@ -167,7 +173,7 @@ def _finished_job(job: Job) -> bool:
 
 
 def _why(job: Job) -> str:
-    path = job.folder / "failed.json"
+    path = job.folder / FAILED
     error = json.loads(path.read_text())["error"] if path.exists() else "it did not end"
     log = job.folder / "log.txt"
     return f"{error}" + (f"\n    log: {log}" if log.exists() else "")
@@ -209,10 +215,9 @@ def table(jobs: list[Job]) -> str:
     varied = [k for k in keys if k in SHOWN or len({name.get(k) for name in names}) > 1]
     rows = []
     for job, name in zip(jobs, names, strict=True):
-        path = job.folder / "result.json"
         row: dict[str, Any] = {k.removeprefix("data."): name.get(k, "") for k in varied}
-        if path.exists():
-            result = json.loads(path.read_text(encoding="utf-8"))
+        if _succeeded(job):
+            result = json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
             row |= {"final mIoU": result["miou_final"], "best mIoU": result["miou_best"], **result["iou"]}
         else:
             row |= {"final mIoU": "failed"}

@@ -47,7 +47,7 @@ class SegmentationTask(L.LightningModule):
     ) -> None:
         super().__init__()
         self.channels_last = channels_last
-        self.network = network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.loss = loss
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -81,31 +81,28 @@ class SegmentationTask(L.LightningModule):
         image, target = batch["image"], batch["target"]
         loss = self.loss(self(image), target, image=image)
         value = loss.detach().double() if self.device.type != "mps" else loss.detach().cpu().double()
-        if not torch.isfinite(value):
+        labelled = (target != IGNORE_INDEX).sum().to(value)
+        all_labelled, all_values = self._sum_over_ranks(torch.stack([labelled, value]))
+        if not torch.isfinite(all_values):  # on whichever rank: all of them stop here, and the first one says why
             raise UserError(
-                f"the loss is {value.item()} at step {self.global_step + 1} (epoch {self.current_epoch + 1}); "
+                f"the loss is {all_values.item()} at step {self.global_step + 1} (epoch {self.current_epoch + 1}); "
                 "training stopped and the last good checkpoint is kept. Lower optimizer.lr, or check the loss"
             )
-        labelled = (target != IGNORE_INDEX).sum().to(value)
         self.loss_sum += value * labelled
         self.label_sum += labelled
         self.log("loss", value.float(), prog_bar=True, logger=False)
-        return loss * self._rank_share(labelled).to(loss)
-
-    def _rank_share(self, labelled: Tensor) -> Tensor:
-        """n_rank × world ÷ n_all; 1 in a single process."""
         world = self.trainer.world_size
-        if world == 1:
-            return torch.ones_like(labelled)
-        total = labelled.clone()
-        torch.distributed.all_reduce(total)
-        return labelled * world / total.clamp(min=1)
+        share = labelled * world / all_labelled.clamp(min=1) if world > 1 else torch.ones_like(value)
+        return loss * share.to(loss)
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
 
     def train_loss(self) -> float:
         """Σ loss·n ÷ Σ n over the epoch's labelled pixels of all ranks; every rank must call it. NaN without labels."""
-        sums = torch.stack([self.loss_sum, self.label_sum])
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(sums)
+        sums = self._sum_over_ranks(torch.stack([self.loss_sum, self.label_sum]))
         return (sums[0] / sums[1]).item() if sums[1] > 0 else float("nan")
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:

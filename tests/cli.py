@@ -20,10 +20,12 @@ from omegaconf import DictConfig, open_dict
 from sparse_seg import schema
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = (
-    "data=synthetic", "data.size=32", "data.source.images=6", "data.source.size=64", "data.batch_size=4",
-    "model.encoder=resnet18", "model.encoder_weights=null", "trainer=cpu", "trainer.max_epochs=1",
+SYNTHETIC = ("data=synthetic", "data.source.images=6", "data.source.size=64")
+SMALL = (
+    "data.size=32", "data.batch_size=4", "model.encoder=resnet18", "model.encoder_weights=null", "trainer=cpu",
+    "trainer.max_epochs=1",
 )  # fmt: skip
+TINY = SYNTHETIC + SMALL
 """Five training images, one validation image, one step per epoch."""
 BARE = ("logger=none", "callbacks.checkpoint=null", "callbacks.panels=null")
 """Leaves out what takes longer than the training itself."""

@@ -32,10 +32,10 @@ def make_images() -> Callable[..., ImageSet]:
     """Build an ImageSet of noise with three classes; image i belongs to group i % groups + 1."""
 
     def build(count: int = 6, groups: int = 3, seed: int = 0, labelled: bool = True) -> ImageSet:
-        samples = [
-            Sample(f"{i % groups + 1}/image {i}", str(i % groups + 1), f"{seed} {i} {labelled}", partial(_read, seed, i, labelled))
-            for i in range(count)
-        ]
+        samples = []
+        for i in range(count):
+            group, read = str(i % groups + 1), partial(_read, seed, i, labelled)
+            samples.append(Sample(f"{group}/image {i}", group, f"{seed} {i} {labelled}", read))
         return ImageSet(CLASSES, samples)
 
     return build

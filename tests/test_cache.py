@@ -74,8 +74,8 @@ def test_the_arrays_cannot_be_written_by_accident(tmp_path: Path, samples):
 
 
 def test_another_size_content_or_order_is_another_entry(tmp_path: Path, make_images):
-    images = make_images(4).samples
-    for wanted, size in [(images, 8), (images, 9), (make_images(4, seed=1).samples, 8), (images[:3], 8), (images[::-1], 8)]:
+    images, others = make_images(4).samples, make_images(4, seed=1).samples
+    for wanted, size in [(images, 8), (images, 9), (others, 8), (images[:3], 8), (images[::-1], 8)]:
         check(prepare(wanted, size, tmp_path), wanted, size)
     assert len(entries(tmp_path)) == 5
     check(prepare(images, 8, tmp_path), images)
@@ -89,7 +89,7 @@ def _prepare_in_step(samples: Sequence[Sample], cache: Path, barrier, out: Path)
         time.sleep(0.05)  # long enough for the other process to come
 
     barrier.wait(30)
-    arrays = prepare(with_read(samples, note), SIZE, cache, show_progress=False)
+    arrays = prepare(with_read(samples, note), SIZE, cache)
     np.savez(out, images=arrays.images, masks=arrays.masks, native=arrays.native)
 
 
@@ -138,7 +138,7 @@ def test_a_full_disk_leaves_nothing_and_says_what_to_do(tmp_path: Path, samples,
 def _die_midway(samples: Sequence[Sample], cache: Path) -> None:
     save = np.save
     np.save = lambda path, array: os._exit(9) if path.name == "native.npy" else save(path, array)
-    prepare(samples, SIZE, cache, show_progress=False)
+    prepare(samples, SIZE, cache)
 
 
 def test_what_a_killed_process_left_is_not_taken_for_complete(tmp_path: Path, samples):

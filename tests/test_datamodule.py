@@ -59,8 +59,8 @@ def test_a_training_target_holds_the_points_and_no_other_pixel(build, points):
     data = build(points=points)
     assert set(data.train_points) == {data.samples[i].image_id for i in data.train_indices}
     for image_id, target in targets(data).items():
-        labelled = {(int(r), int(c)): int(target[r, c]) for r, c in zip(*np.nonzero(target != IGNORE_INDEX), strict=True)}
-        assert labelled == cells(data, image_id)
+        places = np.argwhere(target != IGNORE_INDEX).tolist()
+        assert {(row, col): target[row, col] for row, col in places} == cells(data, image_id)
 
 
 def test_points_are_those_drawn_on_the_native_mask(build):

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from sparse_seg.data.classes import IGNORE_INDEX
 from sparse_seg.data.dataset import PADDING, EpochBatchSampler, SegmentationDataset
 from sparse_seg.data.transforms import report_augmentation
+from sparse_seg.errors import UserError
 
 COUNT, SIDE = 7, 6
 RNG = np.random.default_rng(0)
@@ -58,13 +59,12 @@ def test_black_is_zero_and_white_is_one():
 
 def test_augmentation_depends_on_seed_epoch_and_image_alone_and_leaves_the_store_as_it_is():
     stored = IMAGES.copy(), TARGETS.copy()
-    dataset = SegmentationDataset(IMAGES, TARGETS, report_augmentation(), seed=4)
+    dataset, other, third = (SegmentationDataset(IMAGES, TARGETS, report_augmentation(), seed) for seed in (4, 4, 5))
     first = {(epoch, i): dataset[epoch, i]["image"] for epoch in (0, 1) for i in (0, 1)}
-    other = SegmentationDataset(IMAGES, TARGETS, report_augmentation(), seed=4)
     for key in reversed(first):
         assert torch.equal(other[key]["image"], first[key])
     assert not torch.equal(first[0, 0], first[1, 0])
-    assert not torch.equal(SegmentationDataset(IMAGES, TARGETS, report_augmentation(), seed=5)[0, 0]["image"], first[0, 0])
+    assert not torch.equal(third[0, 0]["image"], first[0, 0])
     np.testing.assert_array_equal(IMAGES, stored[0])
     np.testing.assert_array_equal(TARGETS, stored[1])
 
@@ -128,7 +128,8 @@ def test_validation_keeps_the_order_of_the_images():
 @pytest.mark.parametrize(("batch_size", "world"), [(8, 3), (1, 2), (5, 2)])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_batch_that_cannot_be_dealt_out_evenly_is_refused(batch_size, world, shuffle):
-    with pytest.raises(ValueError, match=f"data.batch_size={batch_size} is not a multiple of the {world} devices"):
+    message = f"data.batch_size={batch_size} must be a multiple of the number of devices, {world}"
+    with pytest.raises(UserError, match=message):
         EpochBatchSampler(10, batch_size, shuffle, world=world)
 
 

@@ -20,7 +20,7 @@ labels = st.tuples(st.integers(0, 2**31), st.integers(0, 200), st.integers(1, CL
 
 
 def draw(seed: int, pixels: int, used: int, right: float) -> tuple[np.ndarray, np.ndarray]:
-    """Truth with ignored pixels, and a prediction that is right in about `right` of them; of the first `used` classes."""
+    """Truth with ignored pixels, and a prediction that is right in at least `right` of them; of `used` classes."""
     rng = np.random.default_rng(seed)
     truth, guess = rng.integers(used, size=(2, pixels))
     guess = np.where(rng.random(pixels) < right, truth, guess)

@@ -126,15 +126,14 @@ def test_points_are_uniform_over_the_pixels_of_their_class(draw):
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.integers(0, 99), st.integers(0, 30))
 def test_a_point_goes_to_the_cell_of_its_corner_and_the_first_one_stays(native, size, seed, count):
     rng = np.random.default_rng(seed)
-    points = np.stack([rng.integers(native[0], size=count), rng.integers(native[1], size=count), rng.integers(5, size=count)], 1)
+    points = rng.integers(0, (*native, 5), size=(count, 3))
     cells: dict[tuple[int, int], int] = {}
     for row, col, label in points.tolist():
         cell = math.floor(Fraction(row * size[0], native[0])), math.floor(Fraction(col * size[1], native[1]))
         cells.setdefault(cell, label)
     mask = points_to_mask(points, native, size)
     assert mask.dtype == np.uint8 and mask.shape == size
-    labelled = zip(*np.nonzero(mask != IGNORE_INDEX), strict=True)
-    assert {(int(r), int(c)): int(mask[r, c]) for r, c in labelled} == cells
+    assert {(row, col): mask[row, col] for row, col in np.argwhere(mask != IGNORE_INDEX).tolist()} == cells
 
 
 @given(st.tuples(sides, sides), st.tuples(sides, sides))

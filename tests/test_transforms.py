@@ -19,9 +19,8 @@ GEOMETRY = report_augmentation(0, 0, 0, 0)
 NUMBERS = np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
 NUMBERED = np.stack([NUMBERS, NUMBERS // 2, 255 - NUMBERS], axis=2)
 PICTURE = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
-masks = hnp.arrays(
-    np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=20), elements=st.sampled_from([0, 1, 2, 254, IGNORE_INDEX])
-)
+shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=20)
+masks = hnp.arrays(np.uint8, shapes, elements=st.sampled_from([0, 1, 2, 254, IGNORE_INDEX]))
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -46,8 +45,9 @@ def test_no_point_is_lost_and_none_changes_its_class():
         places = rng.choice(SIDE * SIDE, 9, replace=False)
         mask.ravel()[places] = rng.integers(5, size=9)
         image, moved = augment(GEOMETRY, NUMBERED, mask, [seed])
-        found = dict(zip(image[moved != IGNORE_INDEX][:, 0].tolist(), moved[moved != IGNORE_INDEX].tolist(), strict=True))
-        assert found == dict(zip(places.tolist(), mask.ravel()[places].tolist(), strict=True))
+        kept = moved != IGNORE_INDEX
+        colours_and_classes = sorted(zip(image[kept, 0].tolist(), moved[kept].tolist(), strict=True))
+        assert colours_and_classes == sorted(zip(places.tolist(), mask.ravel()[places].tolist(), strict=True))
 
 
 def test_colour_jitter_changes_the_image_and_not_the_mask():
@@ -87,6 +87,16 @@ def test_global_random_state_is_left_alone():
     before = random.getstate(), np.random.get_state()[1].tolist()
     augment(report_augmentation(), PICTURE, NUMBERS, [0])
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+
+
+def test_steps_draw_independently_of_each_other():
+    """With one seed for all steps, brightness would go with the rotation: each rotation its own mean."""
+    grey, jitter = np.full((SIDE, SIDE, 3), 100, np.uint8), report_augmentation(0.2, 0, 0, 0)
+    levels: dict[bytes, list[float]] = {}
+    for seed in range(400):
+        image, mask = augment(jitter, grey, NUMBERS, [seed])
+        levels.setdefault(mask.tobytes(), []).append(float(image.mean()))
+    assert all(np.ptp(some) > 30 for some in levels.values())  # of 40; about 50 draws for each of 8 symmetries
 
 
 @pytest.mark.parametrize("other", [[1, 0, 0], [0, 1, 0], [0, 0, 1]], ids=["seed", "epoch", "image"])

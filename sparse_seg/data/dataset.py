@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from sparse_seg.data.classes import IGNORE_INDEX
 from sparse_seg.data.transforms import augment
+from sparse_seg.errors import UserError
 
 PADDING = -1
 """Index of an image that only fills up a rank's last validation batch; its target is all unlabelled."""
@@ -56,7 +57,7 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
 
     def __init__(self, size: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         if batch_size % world:
-            raise ValueError(f"data.batch_size={batch_size} is not a multiple of the {world} devices")
+            raise UserError(f"data.batch_size={batch_size} must be a multiple of the number of devices, {world}")
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.rank, self.world = rank, world
         self.epoch = 0

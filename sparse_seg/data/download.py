@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-import pooch  # type: ignore[import-untyped]
+import pooch
 import requests
 
 from sparse_seg.data.dubai import locate, read_registry

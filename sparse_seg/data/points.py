@@ -48,7 +48,9 @@ def sample_points(mask: Mask, points: int, seed: int, image_id: str) -> Points:
         raise ValueError(f"points must be a positive integer, got {points!r}")
     flat = mask.ravel()
     present = np.flatnonzero(np.bincount(flat, minlength=256)[:IGNORE_INDEX])
-    order, position, label = [], [], []
+    order: list[int] = []
+    position: list[int] = []
+    label: list[int] = []
     for c in present.tolist():
         where = np.flatnonzero(flat == c)
         drawn = _draw(len(where), points, _generator(seed, image_id, c))
@@ -71,8 +73,9 @@ def points_to_mask(points: Points, native: tuple[int, int], size: tuple[int, int
     mask = np.full(size, IGNORE_INDEX, np.uint8)
     rows = points[:, 0] * size[0] // native[0]
     cols = points[:, 1] * size[1] // native[1]
-    # Of several assignments to one cell numpy keeps the last, so assign in reverse.
-    mask[rows[::-1], cols[::-1]] = points[::-1, 2]
+    # numpy promises no order for several assignments to one cell, so pick the first point of each.
+    cells, first = np.unique(rows * size[1] + cols, return_index=True)
+    mask.flat[cells] = points[first, 2]
     return mask
 
 
@@ -111,12 +114,12 @@ def read_points(path: Path, class_names: Iterable[str]) -> dict[str, Points]:
                 if record["class"] not in index:
                     raise UserError(f"{where}: unknown class {record['class']!r}; classes are {', '.join(names)}")
                 try:
-                    point = (int(np.int64(int(record["row"]))), int(np.int64(int(record["col"]))), index[record["class"]])
+                    row, col = (int(np.int64(int(record[key]))) for key in ("row", "col"))
                 except (TypeError, ValueError, OverflowError):
                     raise UserError(
                         f"{where}: row {record['row']!r}, col {record['col']!r} must be whole numbers"
                     ) from None
-                found.setdefault(record["image"], []).append(point)
+                found.setdefault(record["image"], []).append((row, col, index[record["class"]]))
     except FileNotFoundError:
         raise UserError(f"data.points_file={path} does not exist") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

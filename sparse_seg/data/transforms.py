@@ -40,15 +40,24 @@ def augment(transform: A.BasicTransform | A.Compose, image: Image, mask: Mask, s
 
     Not on a worker's state: the figures of a run must not depend on the number of workers, nor on a restart.
     """
-    transform.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    _seed(transform, np.random.SeedSequence(seed))
     moved = transform(image=image, mask=mask)
     return moved["image"], moved["mask"]
+
+
+def _seed(transform: A.BasicTransform | A.BaseCompose, sequence: np.random.SeedSequence) -> None:
+    transform.set_random_seed(int(sequence.generate_state(1)[0]))
+    # That gives all steps of a Compose the same seed: both flips or none. So each gets its own.
+    steps = transform.transforms if isinstance(transform, A.BaseCompose) else []
+    for step, child in zip(steps, sequence.spawn(len(steps)), strict=True):
+        _seed(step, child)
 
 
 def resize_image(image: Image, size: int) -> Image:
     """(H, W, 3) → (size, size, 3); area averaging when shrinking, bilinear when enlarging."""
     shrinks = image.shape[0] >= size and image.shape[1] >= size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
 
 
 def resize_mask(mask: NDArray[np.uint8], size: int) -> Mask:

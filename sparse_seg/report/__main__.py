@@ -1,0 +1,168 @@
+"""Print the report's tables from measured runs: python -m sparse_seg.report [STUDY…]"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparse_seg.errors import UserError
+from sparse_seg.report import status
+
+if TYPE_CHECKING:
+    from sparse_seg.report.blocks import Block
+    from sparse_seg.report.render import Section
+
+WORDS = {
+    "table1": ("1",), "table2": ("2",), "table3": ("3",), "augmentation": ("4",), "upper_bound": ("5",),
+}  # fmt: skip
+"""Experiments that are part of study `report`, and their table."""
+SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `… | head`
+        sys.stderr.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sparse_seg.report",
+        description="The report's tables and figures from measured runs. STUDY is a folder of outputs/, or an "
+        "experiment of study `report`: " + ", ".join(WORDS) + ". By default: every study of the report.",
+    )
+    add = parser.add_argument
+    add("studies", nargs="*", metavar="STUDY")
+    add("--tables", metavar="1,2", help="only these tables")
+    add("--format", choices=tuple(SUFFIXES), default="text", help="how tables are printed (default: text)")
+    add("--out", type=Path, metavar="DIR", help="write the tables to DIR/tables.txt, .md, .tex or .csv instead")
+    add("--html", type=Path, metavar="FILE", help="write one page with all tables and figures")
+    add("--figures", type=Path, metavar="DIR", help="write the figures as PNG")
+    add(
+        "--keep",
+        type=Path,
+        metavar="FILE",
+        help="only put the runs among the lines of FILE (.jsonl), and write its .csv",
+    )
+    add("--status", metavar="STUDY", help="list a study's runs: done, running, failed, unfinished")
+    add("--outputs", type=Path, default=Path("outputs"), metavar="DIR", help="where the studies are (default: outputs)")
+    add(
+        "--results", type=Path, default=Path("docs/results/runs.jsonl"), metavar="FILE",
+        help="kept runs, read where a study is not in outputs (default: docs/results/runs.jsonl)",
+    )  # fmt: skip
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.status:
+        print(status.table(status.runs_of(options.outputs / options.status)))
+        return
+    from sparse_seg.report import results  # pandas and scipy, which the help needs not wait for
+    from sparse_seg.report.blocks import blocks
+
+    studies, numbers = _wanted(options)
+    studies = studies or results.usual_studies(options.outputs, options.results)
+    runs = results.load(studies, options.outputs, options.results)
+    pending = [run for folder in runs.folders for run in status.runs_of(folder) if run.state != "done"]
+    parts = blocks(runs.frame, pending)
+    if options.keep:
+        count = results.keep(runs.results, options.keep)
+        _say(f"{options.keep} holds {count} runs; {options.keep.with_suffix('.csv')} is made from it")
+        return
+    sections = _sections(parts, numbers)
+    if options.figures or options.html:
+        _pictures(options, sections, runs.sources)
+    if options.out or not (options.figures or options.html):
+        _tables(options, sections, runs.sources)
+
+
+def _wanted(options: argparse.Namespace) -> tuple[list[str], set[str] | None]:
+    """Studies and table numbers that the words on the command line mean; None: all tables."""
+    numbers: set[str] = set()
+    studies: list[str] = []
+    for word in options.studies:
+        own = (options.outputs / word).is_dir()
+        studies.append(word if own or word not in WORDS else "report")
+        numbers |= set(WORDS.get(word, ()))
+    if options.tables:
+        numbers = set(options.tables.split(","))
+        if unknown := sorted(numbers - set("123456")):
+            raise UserError(f"--tables={options.tables}: there is no table {unknown[0]}; choose from 1 to 6")
+    elif any(word not in WORDS for word in options.studies):
+        numbers = set()
+    return list(dict.fromkeys(studies)), numbers or None
+
+
+def _sections(parts: "list[Block]", numbers: set[str] | None) -> "list[Section]":
+    from sparse_seg.report.render import Section
+    from sparse_seg.report.tables import tables_of
+
+    sections = [Section(block, tables_of(block, numbers)) for block in parts]
+    if not any(s.tables for s in sections):
+        which = f"table {', '.join(sorted(numbers))}" if numbers else "any table"
+        raise UserError(f"none of the {sum(len(b.runs) for b in parts)} runs belongs to {which}")
+    return [s for s in sections if s.tables or numbers is None]
+
+
+def _tables(options: argparse.Namespace, sections: "list[Section]", sources: Sequence[str]) -> None:
+    from sparse_seg.report import render
+
+    forms = {"text": render.text, "markdown": render.markdown, "latex": render.latex, "csv": render.csv}
+    shown = forms[options.format](sections, sources)
+    if options.out:
+        path = options.out / f"tables.{SUFFIXES[options.format]}"
+        _write(path, (shown + "\n").encode())
+        return
+    if options.format == "csv":
+        _say("\n".join(sources))
+    print(shown)
+
+
+def _pictures(options: argparse.Namespace, sections: "list[Section]", sources: Sequence[str]) -> None:
+    from sparse_seg.report.figures import figures_of, png
+    from sparse_seg.report.html import page
+
+    pictures = [[(name, caption, png(figure)) for name, caption, figure in figures_of(s.block)] for s in sections]
+    if options.figures:
+        for path, content in _named(options.figures, sections, pictures):
+            _write(path, content)
+    if options.html:
+        _write(options.html, page(sections, pictures, sources).encode())
+
+
+def _named(
+    folder: Path, sections: "list[Section]", pictures: list[list[tuple[str, str, bytes]]]
+) -> Iterator[tuple[Path, bytes]]:
+    """A file name per picture: figure1-resnet34-none-256-50-random.png."""
+    seen: set[str] = set()
+    for section, block_pictures in zip(sections, pictures, strict=True):
+        slug = section.block.slug
+        while slug in seen:
+            slug += "-other"
+        seen.add(slug)
+        for name, _, content in block_pictures:
+            yield folder / f"{name}-{slug}.png", content
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as e:
+        raise UserError(f"{path} cannot be written: {e.strerror}") from e
+    _say(f"wrote {path}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

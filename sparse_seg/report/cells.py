@@ -1,0 +1,111 @@
+"""What a table is made of: cells with a text and the number behind it, and sentences on differences."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sparse_seg.report.blocks import Block
+from sparse_seg.report.intervals import Estimate, estimate
+
+MISSING = "—"
+MIOU, POINTS, SHARE, EPOCHS = "{:.4f}", "{:+.1f}", "{:.1f}", "{:.1f}"
+LOSS_NAMES = {"focal": "partial focal", "ce": "partial cross-entropy"}
+SHORT_NAMES = {"focal": "focal", "ce": "CE"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """text: as shown. estimate: what it was made from, if that is measured. number: one that is not."""
+
+    text: str
+    estimate: Estimate | None = None
+    number: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """number: "1" for Table 1. labels: how many of the leading columns name the row. notes: sentences below it."""
+
+    number: str
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    labels: int = 1
+
+
+def number(value: float, form: str) -> str:
+    """A number as text, with a true minus sign."""
+    return form.format(value).replace("-", "−")
+
+
+def shown(value: Estimate | None, form: str, remark: str = "") -> Cell:
+    """Mean ± half of the interval, or the value alone where there is one."""
+    if value is None:
+        return Cell(MISSING + remark)
+    half = "" if value.half is None else f" ± {form.replace('+', '').format(value.half)}"
+    return Cell(number(value.mean, form) + half + remark, value)
+
+
+def measured(block: Block, column: str, form: str = MIOU, **axes: Any) -> Cell:
+    """A column's mean over the seeds of one cell; says so where seeds are missing or runs failed."""
+    value = estimate(block.cell(**axes)[column])
+    return shown(value, form, remark(block, value.n if value else 0, **axes))
+
+
+def remark(block: Block, n: int, **axes: Any) -> str:
+    """` (2/3 seeds, 1 failed)` where runs are missing; nothing where none is, or all are."""
+    expected, failed = len(block.seeds), block.failed(**axes)
+    parts = [f"{n}/{expected} seeds"] if 0 < n < expected else []
+    parts += [f"{failed} failed"] if failed else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def printed(value: float | None, form: str = MIOU) -> Cell:
+    """A figure of the report."""
+    return Cell(MISSING) if value is None else Cell(number(value, form), number=value)
+
+
+def count(n: int) -> Cell:
+    return Cell(str(n), number=n)
+
+
+def p_value(value: Estimate | None) -> Cell:
+    if value is None or value.p is None:
+        return Cell(MISSING)
+    return Cell("<0.001" if value.p < 0.001 else f"{value.p:.3f}", number=value.p)
+
+
+def sentence(
+    name: str, value: Estimate | None, a: str, b: str, published: float | None = None, unit: str = "points"
+) -> str:
+    """A difference a − b in plain words. published: the report's own difference, in the same unit."""
+    said = f" (the report, one run each: {number(published, POINTS)})" if published is not None else ""
+    if value is None:
+        return f"{name}: no seed has both runs{said}."
+    mean = f"{name} = {number(value.mean, POINTS)} {unit}"
+    if value.low is None or value.high is None:
+        return f"{mean} with one seed: no interval, nothing shown{said}."
+    interval = f"95 % interval {number(value.low, POINTS)} to {number(value.high, POINTS)}, p {_p(value)}"
+    verdict = "no difference shown" if not value.shown else f"{a if value.mean > 0 else b} is higher, shown"
+    return f"{mean}, {interval}: {verdict} with {value.n} seeds{said}."
+
+
+def _p(value: Estimate) -> str:
+    text = p_value(value).text
+    return text if text.startswith("<") else f"= {text}"
+
+
+def loss_name(loss: str, short: bool = False) -> str:
+    return (SHORT_NAMES if short else LOSS_NAMES).get(loss, loss)
+
+
+def coverage(block: Block) -> str:
+    """What the intervals of a table cover, said once below it."""
+    images = sorted({len(v) for v in block.runs.get("val_images", []) if isinstance(v, list)})
+    which = f"the {images[0]} validation images" if len(images) == 1 else "the validation images"
+    if len(block.seeds) == 1:
+        return f"One seed: values without interval. Neither the seed's nor the choice of {which} is accounted for."
+    return (
+        "± is half the 95 % interval of the mean over seeds (t distribution); a seed changes the points, the initial "
+        f"weights and the data order together. It does not cover the choice of {which}."
+    )

@@ -1,0 +1,157 @@
+"""Figures from measured runs: training curves, label budget, confusion matrix, examples."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from sparse_seg.report import published
+from sparse_seg.report.blocks import Block
+from sparse_seg.report.cells import loss_name
+from sparse_seg.report.examples import examples
+from sparse_seg.report.gains import densities, losses
+from sparse_seg.report.intervals import Estimate, estimate
+
+DPI = 150
+# Okabe and Ito's colours, told apart with every colour blindness; line styles and markers tell them apart in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+DASHES = ("-", "--", "-.", ":")
+MARKERS = "os^Dv<>"
+STYLE: dict[str, Any] = {
+    "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "#dddddd", "grid.linewidth": 0.6, "lines.linewidth": 1.6, "legend.frameon": False,
+    "savefig.dpi": DPI,
+}  # fmt: skip
+SHOWN = {"points": 20, "augment": "report"}
+Named = tuple[str, str, Figure]
+"""Name of the file, caption, figure."""
+
+
+def figures_of(block: Block) -> Iterator[Named]:
+    """Every figure that the block has runs for."""
+    makers = [confusion] if block.has_folds else [training_curves, examples, label_budget, confusion]
+    for make in makers:
+        with matplotlib.rc_context(STYLE):
+            made = make(block)
+        if made is not None:
+            yield made
+
+
+def png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI)
+    return content.getvalue()
+
+
+def training_curves(block: Block) -> Named | None:
+    """Figure 1: training loss and validation mIoU over epochs, a line per loss."""
+    runs = {loss: block.cell(**SHOWN, loss=loss) for loss in losses(block, **SHOWN)}
+    if all(r.empty for r in runs.values()):
+        return None
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for i, (loss, rows) in enumerate(runs.items()):
+        for axes, column in ((left, "train_loss"), (right, "val_miou")):
+            if not rows.empty:
+                _curve(axes, np.array(rows[column].tolist(), np.float64), i, f"{loss_name(loss)} (n = {len(rows)})")
+    left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="validation mIoU", ylim=(0, None))
+    right.legend(loc="lower right")
+    caption = (
+        "Figure 1: training loss (left) and validation mIoU (right) over epochs, 20 points per class, with "
+        "augmentation. Line: mean over seeds; band: lowest to highest seed. The two losses are on different scales."
+    )
+    return "figure1", caption, figure
+
+
+def _curve(axes: Axes, values: "np.ndarray[Any, Any]", i: int, label: str) -> None:
+    """values: (seeds, epochs)."""
+    epochs = np.arange(1, values.shape[1] + 1)
+    colour = COLOURS[i % len(COLOURS)]
+    axes.plot(epochs, values.mean(0), color=colour, linestyle=DASHES[i % len(DASHES)], label=label)
+    if len(values) > 1:
+        axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
+
+
+def label_budget(block: Block) -> Named | None:
+    """Final mIoU over points per class, with full supervision and the report's figures."""
+    figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    ticks: set[int] = set()
+    for i, loss in enumerate(losses(block, augment="report")):
+        chosen = {"loss": loss, "augment": "report"}
+        cells = {n: estimate(block.cell(**chosen, points=n)["miou_final"]) for n in densities(block, **chosen)}
+        found = {n: e for n, e in cells.items() if e is not None}
+        full = estimate(block.cell(**chosen, points="all")["miou_final"])
+        ticks |= set(found)
+        _budget_line(axes, found, full, i, loss_name(loss))
+    if not ticks:
+        return None
+    said = published.TABLE1 if block.is_dubai else {}
+    if said:
+        style: dict[str, Any] = {"color": "#555555", "marker": "x", "linestyle": "none"}
+        axes.plot(list(said), [v["miou_final"] for v in said.values()], label="the report (focal, one run)", **style)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(ticks | set(said))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set(xlabel="points per class and image", ylabel="final mIoU")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    figure.set_size_inches(7.2, 3.4)
+    caption = (
+        "Label budget: final mIoU over points per class, with augmentation. Band: 95 % interval of the mean over "
+        "seeds; horizontal lines: full masks. The interval does not cover the choice of the validation images."
+    )
+    return "label-budget", caption, figure
+
+
+def _budget_line(axes: Axes, found: dict[int, Estimate], full: Estimate | None, i: int, label: str) -> None:
+    colour, dash = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
+    if found:
+        points, values = list(found), list(found.values())
+        axes.plot(points, [v.mean for v in values], color=colour, linestyle=dash, marker=MARKERS[i], label=label)
+        low, high = ([v.mean if bound is None else bound for v, bound in zip(values, b, strict=True)]
+                     for b in ([v.low for v in values], [v.high for v in values]))  # fmt: skip
+        axes.fill_between(points, low, high, color=colour, alpha=0.18, linewidth=0)
+    if full is not None:
+        axes.axhline(full.mean, color=colour, linestyle=dash, linewidth=1, label=f"{label}, full masks")
+
+
+def confusion(block: Block) -> Named | None:
+    """Where each class's pixels went, in percent of the true class, summed over the runs."""
+    chosen = {loss: block.cell(**SHOWN, loss=loss) for loss in losses(block, **SHOWN)}
+    matrices = {loss: _summed(rows) for loss, rows in chosen.items() if not rows.empty}
+    if not matrices:
+        return None
+    figure = Figure(figsize=(3.9 * len(matrices), 3.6), layout="constrained")
+    for axes, (loss, matrix) in zip(np.atleast_1d(figure.subplots(1, len(matrices))), matrices.items(), strict=True):
+        _matrix(axes, matrix, block.classes)
+        axes.set_title(f"{loss_name(loss)} ({len(chosen[loss])} runs)")
+    over = "tiles" if block.has_folds else "seeds"
+    caption = (
+        "Confusion matrix on the validation images, 20 points per class, with augmentation: percent of each true "
+        f"class's pixels (a row sums to 100), counted over all {over}."
+    )
+    return "confusion", caption, figure
+
+
+def _summed(rows: pd.DataFrame) -> "np.ndarray[Any, Any]":
+    return np.sum([np.asarray(m, np.float64) for m in rows["confusion_matrix"]], axis=0)
+
+
+def _matrix(axes: Axes, counts: "np.ndarray[Any, Any]", names: list[str]) -> None:
+    percent = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(percent):
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", color="white" if value > 55 else "black")
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)

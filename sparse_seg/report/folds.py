@@ -1,0 +1,88 @@
+"""Table 6: one tile held out after the other."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sparse_seg import metrics
+from sparse_seg.report.blocks import Block
+from sparse_seg.report.cells import MIOU, MISSING, Cell, Table, loss_name, number, sentence, shown
+from sparse_seg.report.intervals import estimate, paired
+
+Column = tuple[str, Any, str]
+"""Loss, points, augmentation."""
+
+
+def tile_table(block: Block) -> Table | None:
+    """Final mIoU per held-out tile; a column per loss, points and augmentation."""
+    found: set[Column] = set(zip(*(block.runs[a] for a in ("loss", "points", "augment")), strict=True))
+    columns = sorted(found, key=lambda c: (str(c[1]), c[0], c[2]))
+    values = {c: _by_fold(block, c) for c in columns}
+    folds = sorted({int(f) for v in values.values() for f in v.index} | _pending_folds(block))
+    rows = [(Cell(str(f)), *(_cell(block, c, values[c], f) for c in columns)) for f in folds]
+    rows.append((Cell("mean over tiles"), *(shown(estimate(v), MIOU, _missing(v, folds)) for v in values.values())))
+    rows.append((Cell("all tiles as one"), *(_pooled(block, c, _missing(values[c], folds)) for c in columns)))
+    notes = [
+        "± is half the 95 % interval of the mean over the held-out tiles (t distribution), the differences between "
+        f"tiles; it does not cover the seed ({_seeds(block)}).",
+        "All tiles as one: mIoU from the sum of the tiles' confusion matrices, so that a class that a tile lacks "
+        "weighs as its pixels do.",
+        *_differences(values),
+    ]
+    header = ("tile held out (fold)", *(_heading(c, columns) for c in columns))
+    return Table("6", "leave one tile out (final mIoU)", header, tuple(rows), tuple(notes))
+
+
+def _runs(block: Block, column: Column) -> pd.DataFrame:
+    loss, points, augment = column
+    return block.cell(loss=loss, points=points, augment=augment)
+
+
+def _by_fold(block: Block, column: Column) -> "pd.Series[float]":
+    return _runs(block, column).groupby("fold")["miou_final"].mean()
+
+
+def _cell(block: Block, column: Column, values: "pd.Series[float]", fold: int) -> Cell:
+    if fold in values.index:
+        return Cell(number(values[fold], MIOU), number=float(values[fold]))
+    loss, points, augment = column
+    failed = block.failed(loss=loss, points=points, augment=augment, fold=fold)
+    return Cell(MISSING + (" (failed)" if failed else ""))
+
+
+def _pooled(block: Block, column: Column, remark: str) -> Cell:
+    matrices = [np.asarray(m) for m in _runs(block, column)["confusion_matrix"]]
+    miou = metrics.mean_iou(np.sum(matrices, axis=0))
+    return Cell(number(miou, MIOU) + remark, number=miou)
+
+
+def _missing(values: "pd.Series[float]", folds: list[int]) -> str:
+    return f" ({len(values)}/{len(folds)} tiles)" if len(values) < len(folds) else ""
+
+
+def _pending_folds(block: Block) -> set[int]:
+    return {int(r.axes["fold"]) for r in block.pending if "fold" in r.axes}
+
+
+def _seeds(block: Block) -> str:
+    n = len(block.seeds)
+    return f"seed {block.seeds[0]} only" if n == 1 else f"{n} seeds, their mean per tile"
+
+
+def _heading(column: Column, columns: list[Column]) -> str:
+    loss, points, augment = column
+    name = f"{loss_name(loss, short=True)}, " + ("full masks" if points == "all" else f"{points} points")
+    return name + (f", augment={augment}" if len({c[2] for c in columns}) > 1 else "")
+
+
+def _differences(values: dict[Column, "pd.Series[float]"]) -> list[str]:
+    notes = []
+    for (loss, points, augment), ce in values.items():
+        focal = values.get(("focal", points, augment))
+        if loss == "ce" and focal is not None:
+            value = paired(ce, focal)
+            name = f"CE − focal, {'full masks' if points == 'all' else f'{points} points'}, paired over tiles"
+            said = sentence(name, value.times(100) if value else None, "CE", "focal")
+            notes.append(said.replace(" seeds.", " tiles.").replace("one seed:", "one tile:").replace("seed", "tile"))
+    return notes

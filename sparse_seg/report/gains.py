@@ -1,0 +1,93 @@
+"""Table 4, what augmentation gains, and Table 5, how much of full supervision the points reach."""
+
+from typing import Any
+
+from sparse_seg.report import published
+from sparse_seg.report.blocks import Block
+from sparse_seg.report.cells import (
+    MIOU,
+    POINTS,
+    SHARE,
+    Cell,
+    Table,
+    count,
+    coverage,
+    loss_name,
+    measured,
+    number,
+    p_value,
+    shown,
+)
+from sparse_seg.report.intervals import Estimate, estimate, paired
+
+
+def densities(block: Block, **axes: Any) -> list[int]:
+    """Points per class to show: the report's and every other that has a run."""
+    return sorted({*published.TABLE1, *(p for p in block.cell(**axes)["points"] if isinstance(p, int))})
+
+
+def losses(block: Block, **axes: Any) -> list[str]:
+    """Losses to show: the report's and every other that has a run."""
+    return list(dict.fromkeys([*published.TABLE2, *sorted(set(block.cell(**axes)["loss"]))]))
+
+
+def augmentation_table(block: Block) -> Table | None:
+    """Final mIoU with and without augmentation, per loss and density."""
+    rows, gains = [], []
+    low, high = published.AUGMENTATION_GAIN
+    claim = f"{number(low, POINTS)} to {number(high, POINTS)}"
+    if block.cell(augment="none").empty or block.cell(augment="report").empty:
+        return None
+    for loss in losses(block):
+        for n in densities(block, loss=loss):
+            axes = {"loss": loss, "points": n}
+            with_it, without = (block.cell(**axes, augment=a)["miou_final"] for a in ("report", "none"))
+            if with_it.empty and without.empty:
+                continue
+            value = paired(with_it, without)
+            gain = value.times(100) if value else None
+            gains.append(gain)
+            means = [measured(block, "miou_final", MIOU, **axes, augment=a) for a in ("none", "report")]
+            rest = (shown(gain, POINTS), Cell(claim), p_value(gain), count(value.n if value else 0))
+            rows.append((Cell(loss_name(loss)), count(n), *means, *rest))
+    note = "The gain is with − without augmentation in points (hundredths of mIoU), paired over seeds (paired t-test)."
+    header = ("loss", "points per class", "without", "with", "gain", "report's claim", "p", "seeds in both")
+    notes = (coverage(block), note, _claim_holds(gains))
+    return Table("4", "what augmentation gains (final mIoU)", header, tuple(rows), notes, labels=2)
+
+
+def _claim_holds(gains: list[Estimate | None]) -> str:
+    low, high = published.AUGMENTATION_GAIN
+    tested = [g for g in gains if g is not None and g.low is not None and g.high is not None]
+    if not tested:
+        return f"The report claims {low} to {high} points; no row here has an interval to hold against that."
+    above = sum(g.shown and g.mean > 0 for g in tested)
+    below = sum(g.shown and g.mean < 0 for g in tested)
+    apart = sum(g.high < low or g.low > high for g in tested if g.low is not None and g.high is not None)
+    return (
+        f"Of {len(tested)} rows, {above} show a gain and {below} a loss (interval without 0). The report claims {low} "
+        f"to {high} points: {len(tested) - apart} of the intervals meet that range, {apart} lie wholly outside."
+    )
+
+
+def supervision_table(block: Block) -> Table | None:
+    """Final mIoU per density as a share of that with full masks, with augmentation."""
+    rows = []
+    for loss in losses(block):
+        full_axes = {"loss": loss, "augment": "report", "points": "all"}
+        full = block.cell(**full_axes)["miou_final"]
+        if full.empty:
+            continue
+        for n in densities(block, loss=loss, augment="report"):
+            axes = full_axes | {"points": n}
+            runs = block.cell(**axes)["miou_final"]
+            share = estimate((100 * runs / full).dropna())
+            share = Estimate(share.mean, share.n, share.low, share.high) if share else None  # against 0 is no question
+            means = [measured(block, "miou_final", MIOU, **a) for a in (axes, full_axes)]
+            rows.append((Cell(loss_name(loss)), count(n), *means, shown(share, SHARE), count(share.n if share else 0)))
+    if not rows:
+        return None
+    note = "The share is that of each seed's final mIoU in the same seed's with full masks (points=all), then the mean."
+    header = ("loss", "points per class", "mIoU", "mIoU with full masks", "share in %", "seeds in both")
+    notes = (coverage(block), note)
+    return Table("5", "share of full supervision reached (with augmentation)", header, tuple(rows), notes, labels=2)

@@ -1,0 +1,61 @@
+"""Means over seeds with what is known of their accuracy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean of `n` values.
+
+    low, high: 95 % interval of the mean from the t distribution. p: of the t-test that the mean is 0; for a mean of
+    paired differences that is the paired t-test. All three are None with one value.
+    """
+
+    mean: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+    @property
+    def half(self) -> float | None:
+        """Half the interval's width."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
+    def shown(self) -> bool:
+        """True if the interval leaves out 0."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+    def times(self, factor: float) -> "Estimate":
+        """The same in another unit; factor > 0."""
+        low, high = (None if v is None else v * factor for v in (self.low, self.high))
+        return Estimate(self.mean * factor, self.n, low, high, self.p)
+
+
+def estimate(values: Iterable[float]) -> Estimate | None:
+    """Mean and interval of the values that are defined; None if none is."""
+    x = np.asarray(list(values), np.float64)
+    x = x[np.isfinite(x)]
+    if x.size == 0:
+        return None
+    mean = float(x.mean())
+    if x.size == 1:
+        return Estimate(mean, 1)
+    if np.ptp(x) == 0:  # scipy warns and answers NaN where it divides by the spread
+        return Estimate(mean, int(x.size), mean, mean, 1.0 if mean == 0 else 0.0)
+    test = stats.ttest_1samp(x, 0.0)
+    interval = test.confidence_interval(LEVEL)
+    return Estimate(mean, int(x.size), float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Estimate | None:
+    """Mean of a − b over the seeds, their index, that both have."""
+    return estimate((a - b).dropna())

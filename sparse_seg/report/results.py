@@ -1,0 +1,169 @@
+"""Runs as rows: from run folders or from the lines kept in the repository, and back into those lines."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sparse_seg.errors import UserError
+
+OUTPUTS = Path("outputs")
+LINES = Path("docs/results/runs.jsonl")
+COLUMNS = (
+    "study", "encoder", "weights", "loss", "points", "augment", "split", "fold", "seed", "epochs", "size",
+    "miou_final", "miou_best", "iou", "loss_at_epoch_25", "seconds", "device", "precision", "commit",
+)  # fmt: skip
+"""Columns of runs.csv; `iou` stands for one column per class."""
+NEEDED = ("fingerprint", "study", "loss", "points", "augment", "split", "seed", "miou_final", "val_miou", "figures")
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """frame: a row per finished run. sources: a line for each study, where it was read from."""
+
+    frame: pd.DataFrame
+    sources: tuple[str, ...]
+    results: tuple[Result, ...]
+    folders: tuple[Path, ...] = field(default=())
+    """The studies' folders that were read."""
+
+
+def load(studies: Sequence[str], outputs: Path = OUTPUTS, lines: Path = LINES) -> Runs:
+    """Each study from its folder below `outputs` if a finished run is there, else from `lines`.
+
+    Raises UserError if a study is in neither, or a file cannot be read.
+    """
+    kept = read_lines(lines) if lines.exists() else []
+    found: list[Result] = []
+    sources, folders = [], []
+    for study in studies:
+        folder = outputs / study
+        mine = read_folder(folder)
+        if mine:
+            folders.append(folder)
+            sources.append(f"study {study}: {_count(mine)} read from {folder}")
+        else:
+            mine = [r for r in kept if r["study"] == study]
+            why = "no finished run in" if folder.is_dir() else "there is no"
+            sources.append(f"study {study}: {_count(mine)} read from {lines} ({why} {folder})")
+        if not mine:
+            raise UserError(
+                f"study {study!r} has no finished run in {folder} or {lines}; known: {_known(outputs, kept)}\n"
+                f"start one with python train.py experiment=NAME, or see how it stands with --status {study}"
+            )
+        found += mine
+    return Runs(frame(found), tuple(sources), tuple(found), tuple(folders))
+
+
+def usual_studies(outputs: Path = OUTPUTS, lines: Path = LINES) -> list[str]:
+    """The studies to show when none is named: those kept in the repository, and the report's own."""
+    kept = [r["study"] for r in read_lines(lines)] if lines.exists() else []
+    own = [s for s in ("report", "tile_cv") if any((outputs / s).glob("*/result.json"))]
+    studies = list(dict.fromkeys(own + kept))
+    if not studies:
+        known = _known(outputs, [])
+        raise UserError(
+            f"there is no run of study report in {outputs}, and no {lines}; name a study ({known}), "
+            "or start one with python train.py experiment=report"
+        )
+    return studies
+
+
+def read_folder(folder: Path) -> list[Result]:
+    """The result.json of each finished run of a study, by name of the run's folder."""
+    results = []
+    for path in sorted(folder.glob("*/result.json")):
+        result = _parse(path.read_text(encoding="utf-8"), str(path))
+        results.append(result | {"folder": str(path.parent)})
+    return results
+
+
+def read_lines(path: Path) -> list[Result]:
+    """A result per line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as e:
+        raise UserError(f"{path} cannot be read: {e.strerror}") from e
+    return [_parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(text: str, where: str) -> Result:
+    try:
+        result = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise UserError(f"{where} is not JSON: {e}") from e
+    missing = [k for k in NEEDED if k not in result] if isinstance(result, dict) else list(NEEDED)
+    if missing:
+        raise UserError(f"{where} is not a run's result: {', '.join(missing)} missing")
+    return dict(result)
+
+
+def frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per run, its keys as columns and iou_<class> beside them. A run that comes twice counts once."""
+    unique = {figures_key(r["figures"]): r for r in reversed(list(results))}
+    rows = [_row(r) for r in reversed(list(unique.values()))]
+    table = pd.DataFrame(rows)
+    for column in ("fold", "folder", "weights"):
+        if column not in table:
+            table[column] = None
+    table["fold"] = table["fold"].astype("Int64")
+    table["points"] = table["points"].astype(object)
+    return table
+
+
+def _row(result: Mapping[str, Any]) -> dict[str, Any]:
+    iou = {f"iou_{name}": float("nan") if v is None else v for name, v in result.get("iou", {}).items()}
+    return {"folder": None, **result, **iou}
+
+
+def figures_key(figures: Mapping[str, Any]) -> str:
+    """A configuration as text; 224 and 224.0 are one value."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(v) for v in value]
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    return json.dumps({k: plain(v) for k, v in figures.items()}, sort_keys=True)
+
+
+def keep(results: Sequence[Mapping[str, Any]], path: Path) -> int:
+    """Put results among the lines of `path` and write runs.csv beside it. Returns how many runs it holds then.
+
+    A run with the fingerprint of an older line takes its place; both files are written whole or not at all.
+    """
+    from sparse_seg.runfolder import write_atomically  # slow to import, and a table needs none of it
+
+    old = read_lines(path) if path.exists() else []
+    merged = {r["fingerprint"]: {k: v for k, v in r.items() if k != "folder"} for r in [*old, *results]}
+    text = "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in merged.values())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+        write_atomically(path.with_suffix(".csv"), csv_text(merged.values()))
+    except OSError as e:
+        raise UserError(f"{path} cannot be written: {e.strerror}") from e
+    return len(merged)
+
+
+def csv_text(results: Iterable[Mapping[str, Any]]) -> str:
+    """runs.csv: a row per run with COLUMNS; what is undefined is empty."""
+    table = pd.DataFrame([_row(r) for r in results])
+    iou = [c for c in table.columns if c.startswith("iou_")]
+    columns = [c for name in COLUMNS for c in (iou if name == "iou" else [name])]
+    table = table.reindex(columns=columns)
+    table["fold"] = table["fold"].astype("Int64")
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _count(results: Sequence[Result]) -> str:
+    return f"{len(results)} run" + ("s" if len(results) != 1 else "")
+
+
+def _known(outputs: Path, kept: Sequence[Result]) -> str:
+    names = {p.parent.parent.name for p in outputs.glob("*/*/result.json")} | {r["study"] for r in kept}
+    return ", ".join(sorted(names)) or "none"
