@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+REPORT := $(BIN)/python -m sparse_seg.report
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test lint bench clean
+.PHONY: help setup data demo test lint bench clean table1 table2 table3 tables figures report dashboard
 
 help:  ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 setup: $(STAMP)  ## create .venv and install into it; a torch that is there already stays
 
@@ -17,11 +18,28 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-data: $(STAMP)  ## download the Dubai images (33 MB) to $$SPARSE_SEG_DATA or data/dubai
+data: $(STAMP)  ## download the Dubai images (33 MB) to SPARSE_SEG_DATA or data/dubai
 	$(BIN)/python -m sparse_seg.data download
 
-demo: $(STAMP)  ## the grid on synthetic scenes, small; ends with the table of its runs
+demo: $(STAMP)  ## the grid on synthetic scenes, small; ends with the table of its runs and Tables 1 to 3
 	$(BIN)/python train.py experiment=demo
+	$(REPORT) demo --tables 1,2,3
+
+table1 table2 table3: $(STAMP)  ## run what is missing of a table's study, then print it (ARGS="seed=0,1,2,3,4")
+	$(BIN)/python train.py experiment=$@ $(ARGS)
+	$(REPORT) $@
+
+tables: $(STAMP)  ## print every table, from outputs/ or docs/results/runs.jsonl
+	$(REPORT)
+
+figures: $(STAMP)  ## write every figure to outputs/figures
+	$(REPORT) --figures outputs/figures
+
+report: $(STAMP)  ## write all tables and figures as one page, outputs/report.html
+	$(REPORT) --html outputs/report.html
+
+dashboard: $(STAMP)  ## open TensorBoard on all studies
+	$(BIN)/tensorboard --logdir outputs
 
 test: $(STAMP)  ## all tests; those on real images need SPARSE_SEG_DATA or data/dubai
 	$(BIN)/python -m pytest

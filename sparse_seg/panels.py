@@ -1,5 +1,6 @@
 """Pictures of what a run sees and says: image, points, prediction, truth."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def panel(columns: list[tuple[str, list[RGB]]], classes: Classes) -> RGB:
 class Panels(L.Callback):
     """A panel on the dashboard every few epochs, and the last epoch's pictures in `panels/` of the run folder.
 
-    Shows the first `images` training images with the points that the network is given, and the first `images`
-    validation images, which it never trains on and which have no points.
+    A panel shows the first `images` training images with the points that the network is given, and the first `images`
+    validation images, which it never trains on and which have no points. `panels/` holds the last panel and, for each
+    validation image, image.png, truth.png and prediction.png (class index, 255 = unlabelled), listed in index.json.
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 2) -> None:
@@ -81,19 +83,38 @@ class Panels(L.Callback):
             folder = Path(trainer.default_root_dir) / "panels"
             folder.mkdir(exist_ok=True)
             Image.fromarray(sheet).save(folder / "panel.png")
+            _save_validation(folder, data, pl_module)
 
     def _pictures(self, data: SparsePointsDataModule, task: L.LightningModule) -> dict[str, list[RGB]]:
         images, truths, targets = data.examples(self.images)
-        with torch.inference_mode():
-            was_training = task.training
-            task.eval()
-            batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float() / 255
-            # One by one: the pictures must not depend on how many there are.
-            said = [task(image[None].to(task.device)).argmax(1)[0].cpu().numpy() for image in batch]
-            task.train(was_training)
+        said = _predict(task, images)
         return {
             "image": list(images),
             "points": [draw_points(i, t, data.classes) for i, t in zip(images, targets, strict=True)],
             "prediction": [colour(p, data.classes) for p in said],
             "truth": [colour(t, data.classes) for t in truths],
         }
+
+
+def _predict(task: L.LightningModule, images: RGB) -> list[NDArray[np.uint8]]:
+    """images: (N, H, W, 3) → N class maps (H, W). One by one: a picture must not depend on how many there are."""
+    was_training = task.training
+    task.eval()
+    batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float() / 255
+    with torch.inference_mode():
+        said = [task(image[None].to(task.device)).argmax(1)[0].to(torch.uint8).cpu().numpy() for image in batch]
+    task.train(was_training)
+    return said
+
+
+def _save_validation(folder: Path, data: SparsePointsDataModule, task: L.LightningModule) -> None:
+    images, truths = data.validation_arrays()
+    listed = []
+    for k, said in enumerate(_predict(task, images)):
+        image_id = data.samples[data.val_indices[k]].image_id
+        (folder / f"{k:03d}").mkdir(exist_ok=True)
+        for name, picture in (("image", images[k]), ("truth", truths[k]), ("prediction", said)):
+            Image.fromarray(picture).save(folder / f"{k:03d}" / f"{name}.png")
+        listed.append({"id": image_id, "folder": f"{k:03d}"})
+    classes = {"classes": list(data.classes.names), "colours": [list(c) for c in data.classes.colours]}
+    (folder / "index.json").write_text(json.dumps(classes | {"images": listed}, indent=1), encoding="utf-8")

@@ -130,9 +130,11 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
     _quieten()
     L.seed_everything(cfg.seed, verbose=False)
     data = _build_data(cfg, images)
+    # Below its key, which an error names.
+    loss = OmegaConf.create({"loss": _with_balanced_weights(cfg.loss, data.class_counts)}).loss
     task = SegmentationTask(
         instantiate(cfg.model, classes=len(images.classes)),
-        as_module(instantiate(_with_balanced_weights(cfg.loss, data.class_counts))),
+        as_module(instantiate(loss)),
         instantiate(cfg.optimizer),
         images.classes.names,
         instantiate(cfg.scheduler) or None,

@@ -208,9 +208,14 @@ def _expand(config: DictConfig) -> list[Job]:
     return jobs
 
 
+def _axes(job: Job) -> dict[str, str]:
+    return {key: str(job.choices[key] if key in job.choices else job.cfg[key]) for key in SHOWN}
+
+
 def table(jobs: list[Job]) -> str:
     """A row per run: axes, what else was varied, final and best mIoU, IoU per class of the last epoch."""
-    names = [dict(part.split("=", 1) for part in job.folder.name.split(",") if "=" in part) for job in jobs]
+    # Not from the folder's name, which is cut where it would be too long.
+    names = [_axes(job) | dict(o.lstrip("+~").split("=", 1) for o in job.overrides if "=" in o) for job in jobs]
     keys = list(dict.fromkeys(k for name in names for k in name))
     varied = [k for k in keys if k in SHOWN or len({name.get(k) for name in names}) > 1]
     rows = []
@@ -222,7 +227,7 @@ def table(jobs: list[Job]) -> str:
         else:
             row |= {"final mIoU": "failed"}
         rows.append(row)
-    return tabulate(rows, headers="keys", floatfmt=".4f", missingval="—", disable_numparse=[0, 1, 2, 3])
+    return tabulate(rows, headers="keys", floatfmt=".4f", missingval="—", disable_numparse=list(range(len(varied))))
 
 
 def _duration(seconds: float) -> str:

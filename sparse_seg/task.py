@@ -65,13 +65,16 @@ class SegmentationTask(L.LightningModule):
         return self.network(image)
 
     def on_train_epoch_start(self) -> None:
-        # Whatever draws at random inside the network or the loss (drop path, say) starts from (seed, epoch, rank), so
-        # that a restarted run goes on as if it had never stopped.
-        L.seed_everything(
-            (self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank) % 2**32, verbose=False
-        )
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self._sum_device)
         self.label_sum = torch.zeros_like(self.loss_sum)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Whatever draws at random inside the network or the loss (drop path, say) starts from (seed, epoch, rank), so
+        # that a restarted run goes on as if it had never stopped. Not at the epoch's start: there, the loader draws a
+        # number in every epoch but the first one after a restart.
+        if batch_idx == 0:
+            start = self.seed * 1_000_003 + self.current_epoch * 1_009 + self.global_rank
+            L.seed_everything(start % 2**32, verbose=False)
 
     @property
     def _sum_device(self) -> torch.device:

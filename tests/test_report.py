@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from omegaconf import OmegaConf
 from PIL import Image
 from scipy import stats
@@ -30,6 +32,10 @@ from sparse_seg.report.intervals import Estimate, estimate, paired
 from sparse_seg.report.tables import epochs_to, table1, table2, table3, tables_of
 
 EPOCHS = 30
+CSV_COLUMNS = (
+    "study encoder weights loss points augment split fold seed epochs size miou_final miou_best one iou_ per class "
+    "loss_at_epoch_25 seconds device precision commit"
+)
 Write = Callable[..., Path]
 
 
@@ -176,8 +182,10 @@ def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
 
 
 def test_equal_values_have_an_interval_without_width() -> None:
-    assert estimate([0.0, 0.0]) == Estimate(0.0, 2, 0.0, 0.0, 1.0)
-    assert estimate([0.5, 0.5]) == Estimate(0.5, 2, 0.5, 0.5, 0.0)
+    same, half = pd.Series([0.5, 0.25]), pd.Series([0.25, 0.0])
+    assert paired(same, same) == Estimate(0.0, 2, 0.0, 0.0, 1.0)
+    assert paired(same, half) == Estimate(0.25, 2, 0.25, 0.25, 0.0)
+    assert estimate([0.5, 0.5]) == Estimate(0.5, 2, 0.5, 0.5)
 
 
 def test_sentences_say_what_is_shown() -> None:
@@ -262,8 +270,9 @@ def test_missing_and_failed_runs_are_named(tmp_path: Path, write: Write) -> None
         shutil.rmtree(study / f"loss=focal,points=50,augment=report,split=random,seed={seed}")
     (block,) = load(tmp_path)
     one, three = made(table1(block)), made(table3(block))
-    assert re.fullmatch(r"0\.4350 ± 0\.\d{4} \(2/3 seeds, 1 failed\)", one["5"]["final mIoU"])
-    assert one["50"]["final mIoU"] == "—"
+    assert re.fullmatch(r"0\.4350 ± 0\.\d{4}", one["5"]["final mIoU"])
+    assert one["5"]["seeds"] == "2/3 seeds, 1 failed"
+    assert (one["50"]["final mIoU"], one["50"]["seeds"]) == ("—", "0/3 seeds")
     assert three["Water"]["CE"].endswith("(2/3 seeds)")
     assert three["Water"]["seeds in both"] == "2"
 
@@ -274,7 +283,8 @@ def test_a_cell_of_failed_runs_only_says_so(tmp_path: Path, write: Write) -> Non
     folder.mkdir()
     (folder / "failed.json").write_text(json.dumps({"error": "killed by signal 9"}))
     (block,) = load(tmp_path)
-    assert made(table1(block))["5"]["final mIoU"] == "— (1 failed)"
+    row = made(table1(block))["5"]
+    assert (row["final mIoU"], row["seeds"]) == ("—", "0/1 seeds, 1 failed")
 
 
 def test_one_seed_has_values_without_interval_and_says_so(tmp_path: Path, write: Write) -> None:
@@ -286,6 +296,14 @@ def test_one_seed_has_values_without_interval_and_says_so(tmp_path: Path, write:
     assert made(table)["partial focal"]["final mIoU"] == "0.4700"
     assert table.notes[0].startswith("One seed: values without interval")
     assert any("with one seed: no interval" in n for n in table.notes)
+
+
+@pytest.mark.parametrize("axes", [{}, {"loss": "ce"}, {"points": "all"}, {"augment": "none"}, {"points": 7}])
+def test_a_single_run_breaks_no_table(tmp_path: Path, write: Write, axes: dict[str, Any]) -> None:
+    write(0.47, **axes)
+    (block,) = load(tmp_path)
+    for table in tables_of(block):
+        assert all(len(row) == len(table.header) for row in table.rows)
 
 
 def test_runs_of_other_configurations_stand_apart_and_their_keys_are_named(tmp_path: Path, write: Write) -> None:
@@ -339,13 +357,9 @@ def test_lines_hold_a_run_once_and_the_csv_has_the_named_columns(tmp_path: Path,
     assert [r["fingerprint"] for r in lines] == [r["fingerprint"] for r in found]
     assert "folder" not in lines[0] and lines[0] == {k: v for k, v in found[0].items() if k != "folder"}
     rows = list(csv.DictReader(io.StringIO(path.with_suffix(".csv").read_text())))
-    assert (
-        list(rows[0])
-        == (
-            "study encoder weights loss points augment split fold seed epochs size miou_final miou_best iou_Water iou_Land "
-            "iou_Road iou_Building iou_Vegetation loss_at_epoch_25 seconds device precision commit"
-        ).split()
-    )
+    before, after = CSV_COLUMNS.split(" one iou_ per class ")
+    iou = [f"iou_{name}" for name in LAND_COVER.names]
+    assert list(rows[0]) == [*before.split(), *iou, *after.split()]
     assert {r["loss"]: r["miou_final"] for r in rows} == {"focal": "0.47", "ce": "0.48"}
 
 
@@ -532,6 +546,30 @@ def test_the_page_needs_no_other_file(tmp_path: Path, write: Write) -> None:
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 3
     for number in range(1, 6):
         assert f"<h3>Table {number}: " in page
+    open_tags: list[str] = []
+    for close, tag in re.findall(r"<(/?)(\w+)", page):
+        if close:
+            assert open_tags.pop() == tag
+        elif tag not in ("meta", "img"):
+            open_tags.append(tag)
+    assert not open_tags
+
+
+def grid(experiment: str) -> set[tuple[str, ...]]:
+    """The runs of an experiment of study report, as (seed, augment, points, loss)."""
+    path = Path(__file__).parent.parent / "conf" / "experiment" / f"{experiment}.yaml"
+    config = yaml.safe_load(path.read_text())
+    assert config["study"] == "report" and config["hydra"]["mode"] == "MULTIRUN"
+    params = config["hydra"]["sweeper"]["params"]
+    return set(itertools.product(*(str(params[k]).split(",") for k in ("seed", "augment", "points", "loss"))))
+
+
+def test_the_reports_grid_is_the_union_of_its_tables() -> None:
+    parts = {name: grid(name) for name in ("table1", "table2", "table3", "augmentation", "upper_bound")}
+    assert {name: len(cells) for name, cells in parts.items()} == {
+        "table1": 9, "table2": 6, "table3": 6, "augmentation": 36, "upper_bound": 6,
+    }  # fmt: skip
+    assert grid("report") == set.union(*(parts[n] for n in ("table1", "table2", "table3", "augmentation")))
 
 
 def test_tables_need_neither_torch_nor_matplotlib(tmp_path: Path, write: Write) -> None:

@@ -26,9 +26,7 @@ def batches(labelled: list[int], size: int = 8, seed: int = 0) -> Batches:
     for n in labelled:
         target = torch.full((2 * size * size,), IGNORE_INDEX)
         target[torch.randperm(len(target), generator=generator)[:n]] = torch.randint(CLASSES, (n,), generator=generator)
-        made.append(
-            {"image": torch.rand(2, 3, size, size, generator=generator), "target": target.view(2, size, size)}
-        )
+        made.append({"image": torch.rand(2, 3, size, size, generator=generator), "target": target.view(2, size, size)})
     return made
 
 

@@ -126,6 +126,11 @@ class SparsePointsDataModule(L.LightningDataModule):
         blank = np.full_like(self._val.targets[:count], IGNORE_INDEX)
         return arrays.images[chosen], arrays.masks[chosen], np.concatenate([self._train.targets[:count], blank])
 
+    def validation_arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """The validation images (N, H, W, 3) and their full masks (N, H, W), uint8, in the order of `val_indices`."""
+        assert self._val is not None, "call setup() first"
+        return self._val.images, self._val.targets
+
     def _loader(self, dataset: SegmentationDataset, shuffle: bool) -> Loader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return torch.utils.data.DataLoader(

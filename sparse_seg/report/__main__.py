@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from sparse_seg.report.blocks import Block
     from sparse_seg.report.render import Section
 
-WORDS = {
-    "table1": ("1",), "table2": ("2",), "table3": ("3",), "augmentation": ("4",), "upper_bound": ("5",),
-}  # fmt: skip
-"""Experiments that are part of study `report`, and their table."""
+WORDS = {"augmentation": "4", "upper_bound": "5"} | {f"table{n}": n for n in "12345"}
+"""Experiments that are part of study `report`, and other words for its tables."""
 SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
 
 
@@ -35,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sparse_seg.report",
-        description="The report's tables and figures from measured runs. STUDY is a folder of outputs/, or an "
-        "experiment of study `report`: " + ", ".join(WORDS) + ". By default: every study of the report.",
+        description="The report's tables and figures from measured runs. STUDY is a folder of outputs/, or a "
+        "word for a table of study `report`: " + ", ".join(WORDS) + ". By default: every study of the report.",
     )
     add = parser.add_argument
     add("studies", nargs="*", metavar="STUDY")
@@ -90,7 +88,7 @@ def _wanted(options: argparse.Namespace) -> tuple[list[str], set[str] | None]:
     for word in options.studies:
         own = (options.outputs / word).is_dir()
         studies.append(word if own or word not in WORDS else "report")
-        numbers |= set(WORDS.get(word, ()))
+        numbers |= {WORDS[word]} if word in WORDS else set()
     if options.tables:
         numbers = set(options.tables.split(","))
         if unknown := sorted(numbers - set("123456")):

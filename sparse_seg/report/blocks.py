@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sparse_seg.report.results import figures_key
@@ -63,7 +64,7 @@ class Block:
         """The finished runs with these values, indexed by seed."""
         rows = self.runs
         for key, value in axes.items():
-            rows = rows[[v == value for v in rows[key]]]
+            rows = rows[np.array([v == value for v in rows[key]], bool)]
         return rows.set_index("seed").sort_index()
 
     def failed(self, **axes: Any) -> int:

@@ -1,5 +1,6 @@
 """What a table is made of: cells with a text and the number behind it, and sentences on differences."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,18 +47,24 @@ def shown(value: Estimate | None, form: str, remark: str = "") -> Cell:
     return Cell(number(value.mean, form) + half + remark, value)
 
 
-def measured(block: Block, column: str, form: str = MIOU, **axes: Any) -> Cell:
-    """A column's mean over the seeds of one cell; says so where seeds are missing or runs failed."""
+def measured(block: Block, column: str, axes: Mapping[str, Any]) -> Cell:
+    """A column's mean over the seeds of one cell; says so where seeds are missing."""
     value = estimate(block.cell(**axes)[column])
-    return shown(value, form, remark(block, value.n if value else 0, **axes))
+    n, expected, failed = value.n if value else 0, len(block.seeds), block.failed(**axes)
+    remark = f" ({n}/{expected} seeds)" if 0 < n < expected else ""
+    return shown(value, MIOU, f" ({failed} failed)" if failed and not n else remark)
 
 
-def remark(block: Block, n: int, **axes: Any) -> str:
-    """` (2/3 seeds, 1 failed)` where runs are missing; nothing where none is, or all are."""
-    expected, failed = len(block.seeds), block.failed(**axes)
-    parts = [f"{n}/{expected} seeds"] if 0 < n < expected else []
-    parts += [f"{failed} failed"] if failed else []
-    return f" ({', '.join(parts)})" if parts else ""
+def mean(block: Block, column: str, axes: Mapping[str, Any]) -> Cell:
+    """The same for a row that has its `seeds`."""
+    return shown(estimate(block.cell(**axes)[column]), MIOU)
+
+
+def seeds(block: Block, axes: Mapping[str, Any]) -> Cell:
+    """How many seeds a cell has: `3`, or `2/3 seeds, 1 failed` where runs are missing."""
+    n, expected, failed = len(block.cell(**axes)), len(block.seeds), block.failed(**axes)
+    text = str(n) if n == expected else f"{n}/{expected} seeds"
+    return Cell(text + (f", {failed} failed" if failed else ""), number=n)
 
 
 def printed(value: float | None, form: str = MIOU) -> Cell:
@@ -76,18 +83,24 @@ def p_value(value: Estimate | None) -> Cell:
 
 
 def sentence(
-    name: str, value: Estimate | None, a: str, b: str, published: float | None = None, unit: str = "points"
+    name: str,
+    value: Estimate | None,
+    a: str,
+    b: str,
+    published: float | None = None,
+    unit: str = "points",
+    over: str = "seed",
 ) -> str:
-    """A difference a − b in plain words. published: the report's own difference, in the same unit."""
+    """A difference a − b, paired over seeds or tiles, in plain words. published: the report's, in the same unit."""
     said = f" (the report, one run each: {number(published, POINTS)})" if published is not None else ""
     if value is None:
-        return f"{name}: no seed has both runs{said}."
-    mean = f"{name} = {number(value.mean, POINTS)} {unit}"
+        return f"{name}: no {over} has both runs{said}."
+    opening = f"{name} = {number(value.mean, POINTS)} {unit}"
     if value.low is None or value.high is None:
-        return f"{mean} with one seed: no interval, nothing shown{said}."
+        return f"{opening} with one {over}: no interval, nothing shown{said}."
     interval = f"95 % interval {number(value.low, POINTS)} to {number(value.high, POINTS)}, p {_p(value)}"
     verdict = "no difference shown" if not value.shown else f"{a if value.mean > 0 else b} is higher, shown"
-    return f"{mean}, {interval}: {verdict} with {value.n} seeds{said}."
+    return f"{opening}, {interval}: {verdict} with {value.n} {over}s{said}."
 
 
 def _p(value: Estimate) -> str:
@@ -104,7 +117,9 @@ def coverage(block: Block) -> str:
     images = sorted({len(v) for v in block.runs.get("val_images", []) if isinstance(v, list)})
     which = f"the {images[0]} validation images" if len(images) == 1 else "the validation images"
     if len(block.seeds) == 1:
-        return f"One seed: values without interval. Neither the seed's nor the choice of {which} is accounted for."
+        return (
+            f"One seed: values without interval. Neither the choice of the seed nor that of {which} is accounted for."
+        )
     return (
         "± is half the 95 % interval of the mean over seeds (t distribution); a seed changes the points, the initial "
         f"weights and the data order together. It does not cover the choice of {which}."

@@ -23,7 +23,7 @@ DPI = 150
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "os^Dv<>"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "#dddddd", "grid.linewidth": 0.6, "lines.linewidth": 1.6, "legend.frameon": False,
     "savefig.dpi": DPI,
@@ -105,8 +105,8 @@ def label_budget(block: Block) -> Named | None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     figure.set_size_inches(7.2, 3.4)
     caption = (
-        "Label budget: final mIoU over points per class, with augmentation. Band: 95 % interval of the mean over "
-        "seeds; horizontal lines: full masks. The interval does not cover the choice of the validation images."
+        "Label budget: final mIoU over points per class, with augmentation. Band and bar: 95 % interval of the mean "
+        "over seeds; horizontal lines: full masks. The interval does not cover the choice of the validation images."
     )
     return "label-budget", caption, figure
 
@@ -114,11 +114,12 @@ def label_budget(block: Block) -> Named | None:
 def _budget_line(axes: Axes, found: dict[int, Estimate], full: Estimate | None, i: int, label: str) -> None:
     colour, dash = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
     if found:
-        points, values = list(found), list(found.values())
+        points, values = [n * 1.03**i for n in found], list(found.values())  # side by side, not on top
         axes.plot(points, [v.mean for v in values], color=colour, linestyle=dash, marker=MARKERS[i], label=label)
         low, high = ([v.mean if bound is None else bound for v, bound in zip(values, b, strict=True)]
                      for b in ([v.low for v in values], [v.high for v in values]))  # fmt: skip
-        axes.fill_between(points, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(points, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.vlines(points, low, high, color=colour, linewidth=1)  # where bands overlap, and for a single density
     if full is not None:
         axes.axhline(full.mean, color=colour, linestyle=dash, linewidth=1, label=f"{label}, full masks")
 

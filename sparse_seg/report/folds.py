@@ -83,6 +83,5 @@ def _differences(values: dict[Column, "pd.Series[float]"]) -> list[str]:
         if loss == "ce" and focal is not None:
             value = paired(ce, focal)
             name = f"CE − focal, {'full masks' if points == 'all' else f'{points} points'}, paired over tiles"
-            said = sentence(name, value.times(100) if value else None, "CE", "focal")
-            notes.append(said.replace(" seeds.", " tiles.").replace("one seed:", "one tile:").replace("seed", "tile"))
+            notes.append(sentence(name, value.times(100) if value else None, "CE", "focal", over="tile"))
     return notes

@@ -5,7 +5,6 @@ from typing import Any
 from sparse_seg.report import published
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import (
-    MIOU,
     POINTS,
     SHARE,
     Cell,
@@ -47,11 +46,11 @@ def augmentation_table(block: Block) -> Table | None:
             value = paired(with_it, without)
             gain = value.times(100) if value else None
             gains.append(gain)
-            means = [measured(block, "miou_final", MIOU, **axes, augment=a) for a in ("none", "report")]
+            means = [measured(block, "miou_final", axes | {"augment": a}) for a in ("none", "report")]
             rest = (shown(gain, POINTS), Cell(claim), p_value(gain), count(value.n if value else 0))
             rows.append((Cell(loss_name(loss)), count(n), *means, *rest))
     note = "The gain is with − without augmentation in points (hundredths of mIoU), paired over seeds (paired t-test)."
-    header = ("loss", "points per class", "without", "with", "gain", "report's claim", "p", "seeds in both")
+    header = ("loss", "points per class", "without", "with", "gain", "claimed by the report", "p", "seeds in both")
     notes = (coverage(block), note, _claim_holds(gains))
     return Table("4", "what augmentation gains (final mIoU)", header, tuple(rows), notes, labels=2)
 
@@ -82,8 +81,7 @@ def supervision_table(block: Block) -> Table | None:
             axes = full_axes | {"points": n}
             runs = block.cell(**axes)["miou_final"]
             share = estimate((100 * runs / full).dropna())
-            share = Estimate(share.mean, share.n, share.low, share.high) if share else None  # against 0 is no question
-            means = [measured(block, "miou_final", MIOU, **a) for a in (axes, full_axes)]
+            means = [measured(block, "miou_final", a) for a in (axes, full_axes)]
             rows.append((Cell(loss_name(loss)), count(n), *means, shown(share, SHARE), count(share.n if share else 0)))
     if not rows:
         return None

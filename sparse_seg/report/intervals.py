@@ -1,7 +1,7 @@
 """Means over seeds with what is known of their accuracy."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,8 @@ LEVEL = 0.95
 class Estimate:
     """A mean of `n` values.
 
-    low, high: 95 % interval of the mean from the t distribution. p: of the t-test that the mean is 0; for a mean of
-    paired differences that is the paired t-test. All three are None with one value.
+    low, high: 95 % interval of the mean from the t distribution; None with one value. p: for a mean of paired
+    differences, of the paired t-test that there is none; else None.
     """
 
     mean: float
@@ -42,6 +42,17 @@ class Estimate:
 
 def estimate(values: Iterable[float]) -> Estimate | None:
     """Mean and interval of the values that are defined; None if none is."""
+    found = _tested(values)
+    return replace(found, p=None) if found else None
+
+
+def paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Estimate | None:
+    """Mean of a − b over the seeds, their index, that both have."""
+    return _tested((a - b).dropna())
+
+
+def _tested(values: Iterable[float]) -> Estimate | None:
+    """As `estimate`, with the p of the t-test that the mean is 0, which for differences is the paired t-test."""
     x = np.asarray(list(values), np.float64)
     x = x[np.isfinite(x)]
     if x.size == 0:
@@ -54,8 +65,3 @@ def estimate(values: Iterable[float]) -> Estimate | None:
     test = stats.ttest_1samp(x, 0.0)
     interval = test.confidence_interval(LEVEL)
     return Estimate(mean, int(x.size), float(interval.low), float(interval.high), float(test.pvalue))
-
-
-def paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Estimate | None:
-    """Mean of a − b over the seeds, their index, that both have."""
-    return estimate((a - b).dropna())

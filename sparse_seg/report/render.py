@@ -72,7 +72,8 @@ def csv(sections: Sequence[Section], sources: Sequence[str] = ()) -> str:
     """
     lines = [line for s in sections for t in s.tables for line in _lines(s.block, t)]
     columns = ["table", "configuration", "row", "column", "value", "low", "high", "p", "n", "shown"]
-    return pd.DataFrame(lines, columns=columns).to_csv(index=False, lineterminator="\n").rstrip("\n")
+    table = pd.DataFrame(lines, columns=columns).astype({"n": "Int64"})
+    return table.to_csv(index=False, lineterminator="\n").rstrip("\n")
 
 
 def _lines(block: Block, table: Table) -> list[list[object]]:
@@ -81,7 +82,7 @@ def _lines(block: Block, table: Table) -> list[list[object]]:
         name = ", ".join(c.text for c in row[: table.labels])
         for i, cell in enumerate(row[table.labels :], table.labels):
             column = table.header[i]
-            if column.startswith("report") and table.number != "4":
+            if column.startswith("report"):
                 column = f"{table.header[i - 1]}: {column}"
             e = cell.estimate
             numbers = [e.mean, e.low, e.high, e.p, e.n] if e else [cell.number, None, None, None, None]
@@ -96,7 +97,9 @@ def about(block: Block) -> list[str]:
     seeds = ", ".join(str(s) for s in block.seeds)
     lines = [f"{len(runs)} finished run{'s' * (len(runs) != 1)}, seeds {seeds}; computed on {'; '.join(on)}."]
     if block.differs:
-        lines.append("Not averaged with the runs above, which differ in " + "; ".join(block.differs) + ".")
+        lines.append(
+            "Not averaged with the first configuration above; differs from it in " + "; ".join(block.differs) + "."
+        )
     lines += [f"{r.state.capitalize()}: {r.folder.name}" + (f": {r.detail}" if r.detail else "") for r in block.pending]
     return lines
 

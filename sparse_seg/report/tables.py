@@ -17,10 +17,12 @@ from sparse_seg.report.cells import (
     count,
     coverage,
     loss_name,
+    mean,
     measured,
     number,
     p_value,
     printed,
+    seeds,
     sentence,
     shown,
 )
@@ -29,6 +31,7 @@ from sparse_seg.report.gains import augmentation_table, densities, losses, super
 from sparse_seg.report.intervals import estimate, paired
 
 UNIT = "A point is a hundredth of mIoU or IoU."
+BEST = "Final is the last epoch; best is the maximum over epochs on the same validation images, and flattered by that."
 SHARE_REACHED = 0.9
 
 
@@ -56,11 +59,11 @@ def table1(block: Block) -> Table | None:
         axes = fixed | {"points": n}
         row = [count(n)]
         for column in ("miou_final", "miou_best"):
-            row += [measured(block, column, **axes), printed(said.get(column))]
-        rows.append((*row, count(len(block.cell(**axes)))))
+            row += [mean(block, column, axes), printed(said.get(column))]
+        rows.append((*row, seeds(block, axes)))
     if not any(row[-1].number for row in rows):
         return None
-    notes = [coverage(block), UNIT + " Differences are of the final mIoU, paired over seeds (paired t-test)."]
+    notes = [coverage(block), BEST, UNIT + " Differences are of the final mIoU, paired over seeds (paired t-test)."]
     for few, many in ((5, 20), (20, 50)):
         a, b = (block.cell(**fixed, points=n)["miou_final"] for n in (many, few))
         said_difference = (published.TABLE1[many]["miou_final"] - published.TABLE1[few]["miou_final"]) * 100
@@ -81,13 +84,14 @@ def table2(block: Block) -> Table | None:
         said, axes = published.TABLE2.get(loss, {}), fixed | {"loss": loss}
         row = [Cell(loss_name(loss))]
         for column in ("miou_final", "miou_best", "loss_at_epoch_25"):
-            row += [measured(block, column, **axes), printed(said.get(column))]
+            row += [mean(block, column, axes), printed(said.get(column))]
         runs = block.cell(**axes)
-        rows.append((*row, _epochs_cell(runs, level), count(len(runs))))
+        rows.append((*row, _epochs_cell(runs, level), seeds(block, axes)))
     ce, focal = (block.cell(**fixed, loss=name)["miou_final"] for name in ("ce", "focal"))
     said_difference = (published.TABLE2["ce"]["miou_final"] - published.TABLE2["focal"]["miou_final"]) * 100
     notes = [
         coverage(block),
+        BEST,
         f"{UNIT} The difference is of the final mIoU, paired over seeds (paired t-test).",
         _difference("CE − focal", ce, focal, "CE", "focal", said_difference),
         "Focal loss lies below cross-entropy by construction, so the losses at epoch 25 do not compare the two.",
@@ -118,7 +122,7 @@ def table3(block: Block) -> Table | None:
         said = published.TABLE3.get(name, {})
         row = [Cell(name)]
         for loss in ("focal", "ce"):
-            row += [measured(block, f"iou_{name}", loss=loss, **fixed), printed(said.get(loss))]
+            row += [measured(block, f"iou_{name}", fixed | {"loss": loss}), printed(said.get(loss))]
         a, b = focal[f"iou_{name}"], ce[f"iou_{name}"]
         value = paired(a, b)
         points = value.times(100) if value else None
