@@ -54,7 +54,7 @@ def unet(classes: int, encoder: str = "resnet34", encoder_weights: str | None = 
     except (KeyError, RuntimeError) as e:
         raise UserError(f"model.encoder={encoder} is not an encoder of segmentation_models_pytorch: {_line(e)}") from e
     if local:
-        load_encoder_weights(network.encoder, Path(str(encoder_weights)))
+        load_encoder_weights(network.encoder, Path(str(encoder_weights)), encoder)
     elif encoder_weights == "imagenet":
         network.encoder = _imagenet_encoder(encoder)
     return NormalisedNetwork(network, *_normalisation(encoder))
@@ -87,11 +87,27 @@ def _other_names(key: str) -> list[str]:
     return [key, f"encoder.{key}", timm_key, re.sub(r"^([a-z]+)_(\d+)\.", r"\1.\2.", timm_key)]
 
 
-def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
+def _foreign(spare: list[str], used: set[str], encoder_name: str) -> list[str]:
+    """Of the keys that an encoder has no use for, those that show a deeper network than it.
+
+    A classifier is no such sign. For timm's networks: what the whole network lacks. For others: what belongs to a
+    stage that is used, layer1.2 beside layer1.0 and layer1.1.
+    """
+    spare = [k for k in spare if not k.endswith("num_batches_tracked")]
+    if encoder_name.startswith("tu-"):
+        with torch.device("meta"):
+            whole = timm.create_model(encoder_name[3:], pretrained=False).state_dict()
+        return [k for k in spare if k.removeprefix("encoder.").removeprefix("model.") not in whole]
+    stages = {k.removeprefix("encoder.").split(".")[0] for k in used}
+    return [k for k in spare if k.removeprefix("encoder.").split(".")[0] in stages]
+
+
+def load_encoder_weights(encoder: nn.Module, path: Path, encoder_name: str) -> None:
     """Load every tensor of an encoder from a file; all or nothing.
 
-    The file may hold more (a classifier). Raises UserError if it cannot be read as tensors, or lacks a tensor or has
-    one of another shape, naming the first ones.
+    encoder_name: its name in segmentation_models_pytorch. The file may hold more: a classifier, a decoder. Raises
+    UserError if it cannot be read as tensors, lacks a tensor, has one of another shape, or holds a deeper network,
+    naming the first ones.
     """
     try:
         if path.suffix == ".safetensors":
@@ -112,12 +128,13 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
         else:
             state[key] = given[name]
             used.add(name)
-    if missing or other_shape:
-        spare = [k for k in given if k not in used]
+    spare = [k for k in given if k not in used]
+    foreign = [k for k in _foreign(spare, used, encoder_name) if not k.startswith(("decoder.", "segmentation_head."))]
+    if missing or other_shape or foreign:
         raise UserError(
             f"model.encoder_weights={path} holds another network than model.encoder: "
             f"{len(missing)} tensors missing ({', '.join(missing[:3])}), "
             f"{len(other_shape)} of another shape ({', '.join(other_shape[:2])}); "
-            f"the file's first unused keys: {', '.join(spare[:3]) or 'none'}"
+            f"the file's first unused keys: {', '.join((foreign or spare)[:3]) or 'none'}"
         )
     encoder.load_state_dict(state, strict=False)

@@ -143,6 +143,7 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
     )
     callbacks = _callbacks(cfg, images)
     resume = resume_point(folder)
+    data.start_epoch = resume[1] if resume else 0
     first = _is_first_process()
     trainer: L.Trainer = instantiate(
         cfg.trainer,
@@ -240,7 +241,7 @@ def _logger(cfg: DictConfig, folder: Path, epochs_done: int) -> Any:
     if not cfg.logger:
         return False
     # Whatever an interrupted run wrote of the epochs that come again is hidden.
-    purge = {"purge_step": epochs_done + 1} if epochs_done and "TensorBoard" in cfg.logger._target_ else {}
+    purge = {"purge_step": epochs_done + 1} if "TensorBoard" in cfg.logger._target_ else {}
     return instantiate(cfg.logger, save_dir=str(folder), **purge)
 
 

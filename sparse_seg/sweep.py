@@ -6,11 +6,11 @@ that DDP starts by repeating the command line repeat one job's, never the sweep'
 
 import ctypes
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,9 @@ TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FAILED = "failed.json"
 SHOWN = ("loss", "points", "augment", "seed")
+ERROR = re.compile(r"error: |[\w.]+(Error|Exception)\b")
+ECHOES = ("HYDRA_FULL_ERROR", "Connection closed by peer", "Connection reset by peer")
+"""In what follows an error: Hydra's hint, and the ranks that lost the one which failed."""
 
 
 def run_job(cfg: DictConfig) -> dict[str, Any]:
@@ -86,24 +89,26 @@ def _end_with_parent() -> None:
 
 
 def _run_child(command: list[str]) -> tuple[int, str]:
-    """Run a command with our screen; return its exit code and its last line of error."""
-    tail: deque[str] = deque(maxlen=20)
+    """Run a command with our screen; return its exit code and its last line of error, or else its last line there."""
+    last, error = "", ""
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_end_with_parent)
     assert child.stderr is not None
     try:
         for line in child.stderr:
             sys.stderr.write(line)
             sys.stderr.flush()
-            if line.strip():
-                tail.append(line.strip())
+            if line.strip() and not any(echo in line for echo in ECHOES):
+                last = line.strip()
+                error = last if ERROR.match(line) else error
         code = child.wait()
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
         print("the sweep was stopped by Ctrl-C; the same command goes on", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    errors = [line for line in tail if "error" in line.lower()]
-    return code, (errors or list(tail) or [""])[-1]
+    finally:
+        child.stderr.close()
+    return code, error or last
 
 
 @dataclass

@@ -19,7 +19,12 @@ Batch = Mapping[str, Tensor]
 
 
 def one_cycle_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -> OneCycleLR:
-    """One cycle: up to the optimizer's learning rate over the share `warmup` of the steps, then a cosine to zero."""
+    """One cycle: up to the optimizer's learning rate over the share `warmup` of the steps, then a cosine to zero.
+
+    Raises UserError unless `warmup` lies between 0 and 1.
+    """
+    if not 0 < warmup < 1:
+        raise UserError(f"scheduler.warmup={warmup!r} must be a number between 0 and 1")
     peaks = [group["lr"] for group in optimizer.param_groups]
     return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=warmup, cycle_momentum=False)
 
@@ -114,7 +119,8 @@ class SegmentationTask(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.confusion_matrix = self.confusion.compute().cpu().tolist()
         self.confusion.reset()
-        self.log("miou", metrics.mean_iou(self.confusion_matrix), prog_bar=True, logger=False)
+        # The ranks agree already; sync_dist says so to Lightning, which warns otherwise.
+        self.log("miou", metrics.mean_iou(self.confusion_matrix), prog_bar=True, logger=False, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.parameters())  # of the loss, too, if it has any

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -117,19 +116,21 @@ def test_trainers_differ_in_the_accelerator_alone() -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_composes_with_each_value_of_its_grid(configured: Configured, name: str) -> None:
-    cfg = compose("config", overrides=[f"experiment={name}"], return_hydra_config=True)
-    grid = OmegaConf.to_container(cfg.hydra.sweeper).get("params") or {}
-    assert cfg.hydra.mode == (RunMode.MULTIRUN if grid else None), "a study in one word is a sweep without -m"
-    parser = OverridesParser.create()
-    values = []
+def test_every_experiment_composes_and_its_grid_has_no_value_that_is_refused(configured: Configured, name: str) -> None:
+    composed = compose("config", overrides=[f"experiment={name}"], return_hydra_config=True)
+    grid = OmegaConf.to_container(composed.hydra.sweeper).get("params") or {}
+    assert composed.hydra.mode == (RunMode.MULTIRUN if grid else None), "a study in one word is a sweep without -m"
+    cfg = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    schema.check(cfg)
     for key, value in grid.items():
-        override = parser.parse_override(f"{key}={value}")
-        texts = list(override.sweep_string_iterator()) if override.is_sweep_override() else [str(value)]
-        values.append([f"{key}={text}" for text in texts])
-    for words in zip_longest(*values) if values else [()]:
-        job = [word or values[k][0] for k, word in enumerate(words)]
-        schema.check(configured(f"experiment={name}", *job)[0])
+        override = OverridesParser.create().parse_override(f"{key}={value}")
+        for text in override.sweep_string_iterator() if override.is_sweep_override() else [str(value)]:
+            if (CONF / key).is_dir():
+                assert (CONF / key / f"{text}.yaml").is_file(), f"{key}={text}"
+            else:
+                job = cfg.copy()
+                OmegaConf.update(job, key, yaml.safe_load(text))
+                schema.check(job)
 
 
 def test_a_loss_that_needs_a_target_says_so(tmp_path: Path) -> None:

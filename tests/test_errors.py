@@ -177,7 +177,6 @@ def test_weights_of_another_network_are_refused_with_the_first_keys(
     assert "the file's first unused keys: " + ("none" if encoder == "resnet34" else "features.0.1.num_batches") in said
 
 
-@pytest.mark.xfail(strict=True, reason="load_encoder_weights takes the layers that it knows and drops the others")
 def test_weights_of_a_deeper_network_are_refused(tmp_path: Path, encoder_weights: Callable[[str], Path]) -> None:
     said = refused("model.encoder=resnet18", f"model.encoder_weights={encoder_weights('resnet34')}", cwd=tmp_path)
     assert "layer1.2.conv1.weight" in said
@@ -220,13 +219,10 @@ def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(
 
 
 def test_wrong_argument_of_an_object_names_the_object(tmp_path: Path) -> None:
-    assert refused("loss.gamma=-1", cwd=tmp_path) == "gamma must be a finite number >= 0, got -1\n"
     assert refused("+loss.speed=3", cwd=tmp_path).startswith("cannot build `loss`: PartialFocal.__init__() got an unex")
-    assert refused("loss=ce_dice", "+loss.terms.1.k=3", cwd=tmp_path).startswith(
-        "cannot build `loss.terms1`: "
-    )  # Hydra's name of terms[1]
+    # Hydra's name of terms[1].
+    assert refused("loss=ce_dice", "+loss.terms.1.k=3", cwd=tmp_path).startswith("cannot build `loss.terms1`: ")
     assert refused("loss=custom", "loss._target_=pkg.no", cwd=tmp_path).startswith("cannot build `loss`: ")
-    assert refused("trainer.devices=none", cwd=tmp_path).startswith("cannot build `trainer`: ")
 
 
 def test_output_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -98,9 +98,9 @@ def test_the_same_command_runs_only_what_failed(second, cwd):
 
 
 def test_the_parent_of_a_sweep_imports_no_torch(second):
-    """From its start to the table; a job's imports are not in this list."""
+    """From its start to the table, which needs tabulate; a job's imports are not in this list."""
     imported = {line.rpartition("|")[2].strip() for line in second.err.splitlines() if line.startswith("import time:")}
-    assert {"hydra", "sparse_seg.sweep"} <= imported
+    assert {"hydra", "tabulate"} <= imported
     assert not {name.split(".")[0] for name in imported} & {"torch", "lightning", "albumentations", "timm"}
 
 
@@ -145,10 +145,16 @@ def test_killing_the_sweep_ends_its_job(tmp_path):
 
 @pytest.fixture
 def command_line() -> Iterator:
-    """Composes a sweep's configuration as Hydra does."""
+    """Gives the configuration that Hydra hands to a sweep's callback, with the words of its command line."""
     schema.register()
+
+    def configured(*words: str) -> DictConfig:
+        config = compose("config", overrides=[w for w in words if "," not in w], return_hydra_config=True)
+        config.hydra.overrides.task = list(words)
+        return config
+
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield lambda *words: compose("config", overrides=list(words), return_hydra_config=True)
+        yield configured
 
 
 def grid(config: DictConfig) -> list[dict[str, str]]:
@@ -159,7 +165,7 @@ def grid(config: DictConfig) -> list[dict[str, str]]:
 def test_an_experiment_has_its_grid(command_line):
     jobs = grid(command_line("experiment=demo"))
     assert {(job["points"], job["loss"]) for job in jobs} == {
-        (p, q) for p in "5 20 50".split() for q in ("focal", "ce")
+        (p, q) for p in ["5", "20", "50"] for q in ("focal", "ce")
     }
     assert len(jobs) == 6
 
@@ -180,7 +186,7 @@ def test_values_of_the_command_line_narrow_an_experiments_grid(command_line, wor
 
 
 def test_jobs_of_a_grid_have_different_folders(command_line):
-    config = command_line("experiment=demo", "seed=0,1", "+loss.gamma=1,2", "loss=focal")
+    config = command_line("experiment=demo", "seed=0,1", "loss.gamma=1,2", "loss=focal")
     sweep._narrow(config)
     jobs = sweep._expand(config)
     assert len(jobs) == 12 == len({job.folder for job in jobs})
@@ -206,9 +212,11 @@ def run_child(code: str) -> tuple[int, str]:
 
 
 def test_a_failed_childs_last_line_of_error_is_kept(capsys):
-    code = "import sys, warnings; print('ValueError: no', file=sys.stderr); print('bye', file=sys.stderr); sys.exit(3)"
+    lines = ["Error executing job", "ValueError: no", "Set HYDRA_FULL_ERROR=1", "bye"]
+    code = f"import sys; print(*{lines}, sep='\\n', file=sys.stderr); sys.exit(3)"
     assert run_child(code) == (3, "ValueError: no")
-    assert capsys.readouterr().err == "ValueError: no\nbye\n"
+    assert capsys.readouterr().err.splitlines() == lines
+    assert run_child("import sys; sys.exit('a.b=1 cannot be\\n')") == (1, "a.b=1 cannot be")
     assert run_child("import os; os.kill(os.getpid(), 9)") == (-9, "")
     assert run_child("pass") == (0, "")
     assert run_child("import sys; sys.stderr.buffer.write(b'\\xff error\\n'); sys.exit(1)")[1].endswith(" error")

@@ -62,6 +62,8 @@ class SparsePointsDataModule(L.LightningDataModule):
         self.train_indices, self.val_indices = split_indices(
             self.samples, split, val_fraction, split_seed, val_tiles, fold
         )
+        self.start_epoch = 0
+        """Epochs that a resumed run has done: workers fetch their first batches before the trainer says so."""
         self.train_points: dict[str, Points] = {}
         self._train: SegmentationDataset | None = None
         self._val: SegmentationDataset | None = None
@@ -133,9 +135,11 @@ class SparsePointsDataModule(L.LightningDataModule):
 
     def _loader(self, dataset: SegmentationDataset, shuffle: bool) -> Loader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = EpochBatchSampler(len(dataset), self.batch_size, shuffle, self.seed, rank, world)
+        sampler.set_epoch(self.start_epoch)
         return torch.utils.data.DataLoader(
             dataset,
-            batch_sampler=EpochBatchSampler(len(dataset), self.batch_size, shuffle, self.seed, rank, world),
+            batch_sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
