@@ -48,7 +48,7 @@ EPOCHS, EPOCH_STEPS = 3, 7
 """(d): epochs as long as those of the Dubai images, 57 of them in batches of 8. The first epoch is a warm-up."""
 ROUNDS, PATIENCE = 5, 12.0
 """(c): steps per variant, and the seconds after which a variant gets no further step."""
-LABELS, LOSS_ROUNDS, LOSS_CALLS = 100, 15, 3
+LABELS, LOSS_ROUNDS, LOSS_CALLS = 100, 15, 20
 STARTS, ANSWERS = 2, 3
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_STEP = "first training step at"
@@ -301,7 +301,9 @@ def precision_and_layout(data: SparsePointsDataModule, folder: Path) -> list[Row
     """
     auto = automatic()
     other = "32-true" if auto[0] != "32-true" else "bf16-mixed"
-    variants: list[Variant] = [auto, (other, auto[1]), (auto[0], not auto[1]), (other, not auto[1])]
+    variants: list[Variant] = [auto, (other, auto[1]), (auto[0], not auto[1])]
+    if other == "32-true":  # bf16 that the device only emulates takes minutes, so one step of it is enough
+        variants.append((other, not auto[1]))
     batch = next(iter(data.train_dataloader()))
     steps = {v: bare_steps(itertools.repeat(batch), v) for v in variants}
     seconds: dict[Variant, list[float]] = {v: [] for v in variants}

@@ -40,7 +40,7 @@ def test_name_is_the_axes_and_then_what_is_not_the_default(configured: Configure
 
 BY_HAND = (
     "data=synthetic", "data.size=96", "data.source.images=30", "data.source.size=192", "model.encoder=resnet18",
-    "model.encoder_weights=null", "optimizer.lr=0.001", "trainer.max_epochs=20",
+    "model.encoder_weights=null", "optimizer.lr=0.001", "trainer.max_epochs=15",
 )  # fmt: skip
 
 

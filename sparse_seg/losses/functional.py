@@ -151,11 +151,9 @@ def _labelled(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
     labelled = target != IGNORE_INDEX
     n_labelled = int(labelled.count_nonzero())
     if n_labelled <= _GATHER_BELOW * target.numel():
-        b, h, w = torch.unravel_index(_nonzero(labelled), labelled.shape)
-        # The gradient gets the layout that is indexed: through the view it stays channels-last, and is faster.
-        channels_last = logits.is_contiguous(memory_format=torch.channels_last)
-        pixels = logits.permute(0, 2, 3, 1)[b, h, w] if channels_last else logits[b, :, h, w]
-        target = target[b, h, w]
+        where = _nonzero(labelled)
+        pixels = _rows(logits, where)
+        target = target.flatten().index_select(0, where)
     elif n_labelled < target.numel():
         # An infinite logit at an unlabelled pixel would turn the zero gradient into NaN.
         pixels = logits.masked_fill(~labelled.unsqueeze(1), 0)
@@ -164,6 +162,20 @@ def _labelled(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
     if pixels.dtype in (torch.float16, torch.bfloat16):
         pixels = pixels.float()
     return pixels, target, n_labelled
+
+
+def _rows(logits: Tensor, where: Tensor) -> Tensor:
+    """(N, C) logits at flat positions of (B, H, W). The gradient gets the memory format of the logits.
+
+    index_select, since its gradient is faster than that of advanced indexing; no position comes twice, so it is
+    deterministic.
+    """
+    classes, size = logits.shape[1], logits[0, 0].numel()
+    if logits.is_contiguous(memory_format=torch.channels_last):
+        return logits.permute(0, 2, 3, 1).reshape(-1, classes).index_select(0, where)
+    first = where + where // size * (size * (classes - 1))
+    index = first.unsqueeze(1) + size * torch.arange(classes, device=where.device)
+    return logits.reshape(-1).index_select(0, index.flatten()).view(-1, classes)
 
 
 def _nonzero(labelled: Tensor) -> Tensor:
