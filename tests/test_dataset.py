@@ -125,6 +125,11 @@ def test_validation_keeps_the_order_of_the_images():
     assert batches(5, 2, shuffle=False, epoch=9) == [[0, 1], [2, 3], [4]]
 
 
+def test_fewer_training_images_than_devices_are_refused():
+    with pytest.raises(UserError, match="3 training images cannot be divided among 4 devices"):
+        EpochBatchSampler(3, 4, shuffle=True, world=4)
+
+
 @pytest.mark.parametrize(("batch_size", "world"), [(8, 3), (1, 2), (5, 2)])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_batch_that_cannot_be_dealt_out_evenly_is_refused(batch_size, world, shuffle):

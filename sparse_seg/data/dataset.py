@@ -58,6 +58,8 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
     def __init__(self, size: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         if batch_size % world:
             raise UserError(f"data.batch_size={batch_size} must be a multiple of the number of devices, {world}")
+        if shuffle and size < world:
+            raise UserError(f"{size} training images cannot be divided among {world} devices")
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.rank, self.world = rank, world
         self.epoch = 0
