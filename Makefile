@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 REPORT := $(BIN)/python -m sparse_seg.report
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test lint bench clean table1 table2 table3 tables figures report dashboard
+.PHONY: help setup data demo test test-all lint bench clean table1 table2 table3 tables figures report dashboard
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -41,7 +41,10 @@ report: $(STAMP)  ## write all tables and figures as one page, outputs/report.ht
 dashboard: $(STAMP)  ## open TensorBoard on all studies
 	$(BIN)/tensorboard --logdir outputs
 
-test: $(STAMP)  ## all tests; those on real images need SPARSE_SEG_DATA or data/dubai
+test: $(STAMP)  ## the tests; those on real images need SPARSE_SEG_DATA or data/dubai
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(STAMP)  ## the slow tests, too: twenty kills, launchers
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)  ## ruff and mypy

@@ -5,6 +5,7 @@ whatever is compared is run in turn (A B A B …) and compared by medians. Nothi
 """
 
 import itertools
+import json
 import logging
 import os
 import platform
@@ -50,6 +51,7 @@ ROUNDS, PATIENCE = 5, 12.0
 """(c): steps per variant, and the seconds after which a variant gets no further step."""
 LABELS, LOSS_ROUNDS, LOSS_CALLS = 100, 15, 20
 STARTS, ANSWERS = 2, 3
+JOBS = 8
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_STEP = "first training step at"
 BEGAN = time.perf_counter()
@@ -366,11 +368,15 @@ def split_durations(recorded: Mapping[str, Sequence[float]]) -> dict[str, float]
 
 
 class FirstStep(L.Callback):
-    """Prints the time at which the first training step begins, and ends the process there and then."""
+    """Prints the time at which the first training step of an epoch begins, and ends the process there and then."""
 
-    def on_train_batch_start(self, *args: Any) -> None:
-        print(FIRST_STEP, time.time(), flush=True)
-        os._exit(0)
+    def __init__(self, epoch: int = 1) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        if trainer.current_epoch + 1 == self.epoch:
+            print(FIRST_STEP, time.time(), flush=True)
+            os._exit(0)
 
 
 def child(arguments: Sequence[str], code: int = 0) -> tuple[float, float, str]:
@@ -386,16 +392,22 @@ def child(arguments: Sequence[str], code: int = 0) -> tuple[float, float, str]:
     return started, seconds, done.stdout
 
 
-def start_once(folder: Path) -> float:
-    """Seconds from the command to the start of its first training step."""
+def words_of(folder: Path, size: int = SIZE, encoder: str = ENCODER) -> list[str]:
+    """The words of a run on synthetic scenes whose cache and output lie in the folder."""
     folder = Path(os.path.relpath(folder, ROOT))  # whatever the path of the checkout holds, Hydra need not parse it
-    output = tempfile.mkdtemp(dir=ROOT / folder)
-    words = [
-        "data=synthetic", f"data.size={SIZE}", f"data.batch_size={BATCH}", f"data.cache_dir={folder / 'cache'}",
-        f"model.encoder={ENCODER}", "model.encoder_weights=null", "trainer.max_epochs=1",
-        f"output_dir={folder / Path(output).name}", "+callbacks.probe._target_=sparse_seg.bench.FirstStep",
+    return [
+        "data=synthetic", f"data.size={size}", f"data.batch_size={BATCH}", f"data.cache_dir={folder / 'cache'}",
+        f"model.encoder={encoder}", "model.encoder_weights=null",
+        f"output_dir={folder / Path(tempfile.mkdtemp(dir=ROOT / folder)).name}",
     ]  # fmt: skip
-    started, _, printed = child(["train.py", *words])
+
+
+def seconds_to_step(words: Sequence[str], epoch: int = 1) -> float:
+    """Seconds from the command to the start of the first training step of an epoch."""
+    started, _, printed = child(
+        ["train.py", *words, f"trainer.max_epochs={epoch}", "+callbacks.probe._target_=sparse_seg.bench.FirstStep",
+         f"+callbacks.probe.epoch={epoch}"]
+    )  # fmt: skip
     if not (stamp := re.search(FIRST_STEP + r" ([\d.]+)", printed)):
         raise RuntimeError(f"train.py ended before its first step: {printed[-2000:]}")
     return float(stamp[1]) - started
@@ -406,8 +418,8 @@ def start_up(data: SparsePointsDataModule, folder: Path) -> list[Row]:
 
     The first start, which fills the cache of images, is left out. The imports are timed in a process of their own.
     """
-    start_once(folder)
-    start = [start_once(folder) for _ in range(STARTS)]
+    seconds_to_step(words_of(folder))
+    start = [seconds_to_step(words_of(folder)) for _ in range(STARTS)]
     imports = [child(["-c", "import torch, lightning, segmentation_models_pytorch"])[1] for _ in range(STARTS)]
     helped = [child(["train.py", "--help"])[1] for _ in range(ANSWERS)]
     refused = [child(["train.py", "points=twenty"], code=1)[1] for _ in range(ANSWERS)]
@@ -419,12 +431,56 @@ def start_up(data: SparsePointsDataModule, folder: Path) -> list[Row]:
     ]
 
 
+def resuming(data: SparsePointsDataModule, folder: Path) -> list[Row]:
+    """(f) Seconds from the command to the first new step of a run that ended after its first epoch."""
+    words = [*words_of(folder), "data.source.images=10"]
+    seconds_to_step(words, epoch=2)
+    return [Row("(f) command to first step of a resumed run", seconds_to_step(words, epoch=2))]
+
+
+def sweep_once(words: Sequence[str], *launcher: str) -> tuple[float, list[float]]:
+    """Run a sweep; returns its seconds, and those of the epochs of each of its runs."""
+    _, seconds, _ = child(["train.py", "-m", *words, *launcher])
+    output = next(word for word in words if word.startswith("output_dir=")).removeprefix("output_dir=")
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / output).rglob("result.json")]
+    return seconds, [result["seconds"] for result in results]
+
+
+def job_cost(data: SparsePointsDataModule, folder: Path) -> list[Row]:
+    """(g) Wall time of a sweep of two runs of one epoch less that of its epochs, per job, against 50 such epochs.
+
+    As many images as Dubai has. The first run also makes the cache of decoded images.
+    """
+    words = [*words_of(folder), "data.source.images=72", "trainer.max_epochs=1", "seed=0,1"]
+    seconds, epochs = sweep_once(words)
+    cost = (seconds - sum(epochs)) / len(epochs)
+    return [Row("(g) fixed cost of a job vs its 50 epochs", cost, 50 * median(epochs), max_ratio=0.05)]
+
+
+def at_once(data: SparsePointsDataModule, folder: Path) -> list[Row]:
+    """(h) Wall time of JOBS small runs: on a CPU one and two at a time, on a GPU 1, 2, 4 and 8 per GPU."""
+    gpu = device().type == "cuda"
+    small = ["data.source.images=20", "trainer.max_epochs=3", f"seed={','.join(map(str, range(JOBS)))}"]
+    key, counts = ("jobs_per_gpu", (2, 4, 8)) if gpu else ("jobs", (2,))
+
+    def seconds(count: int) -> float:
+        words = [*words_of(folder, size=SIZE if gpu else 64, encoder=ENCODER if gpu else "resnet18"), *small]
+        return sweep_once(words, "hydra/launcher=processes", f"hydra.launcher.{key}={count}")[0]
+
+    seconds(1)  # fills the cache
+    one = seconds(1)
+    return [Row(f"(h) {JOBS} jobs, {key}={count} vs {key}=1", seconds(count), one) for count in counts]
+
+
 SECTIONS: list[tuple[str, Callable[[SparsePointsDataModule, Path], list[Row]]]] = [
     ("(a) a training step in Lightning against a bare loop, in turn", lightning_overhead),
     ("(b) partial losses against dense ones", loss_speed),
     ("(c) precision and memory format", precision_and_layout),
     ("(d) whole epochs with all callbacks", epoch_shares),
     ("(e) start-up, in child processes", start_up),
+    ("(f) resuming a run", resuming),
+    ("(g) what a job of a sweep costs beside its epochs", job_cost),
+    ("(h) a sweep of small runs, several at once", at_once),
 ]
 
 

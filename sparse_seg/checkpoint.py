@@ -13,6 +13,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from sparse_seg.errors import UserError
 from sparse_seg.history import History
 
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+
 
 def save_atomically(content: object, path: Path) -> None:
     """torch.save beside the target, flushed to the disk and renamed: a reader sees the old file or the new one."""
@@ -40,7 +42,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Keeps `checkpoints/` of a run folder.
 
-    last.ckpt: all that is needed to go on, every `every_n_epochs` epochs, removed when the run is done.
+    last.ckpt: all that is needed to go on, every `every_n_epochs` epochs; previous.ckpt: the one before. Both are
+    removed when the run is done.
     best.ckpt: the network's weights at the best validation mIoU; final.ckpt: those of the last epoch, where it is not
     the best one. Both hold plain values and tensors only and load with `weights_only=True`.
     """
@@ -67,7 +70,15 @@ class RunCheckpoint(Checkpoint):
         elif last:
             self._save_weights(trainer, pl_module, "final.ckpt", row)
         if last or row["epoch"] % self.every_n_epochs == 0:
-            trainer.save_checkpoint(self.folder / "last.ckpt")
+            if trainer.is_global_zero and (self.folder / LAST).exists():
+                os.replace(self.folder / LAST, self.folder / PREVIOUS)
+            trainer.save_checkpoint(self.folder / LAST)
+
+
+def drop_resume_state(folder: Path) -> None:
+    """Remove what only an unfinished run needs: 586 MB with U-Net/ResNet-34 and Adam."""
+    for name in (LAST, PREVIOUS):
+        (folder / "checkpoints" / name).unlink(missing_ok=True)
 
 
 def resume_point(folder: Path) -> tuple[Path, int] | None:
@@ -75,13 +86,14 @@ def resume_point(folder: Path) -> tuple[Path, int] | None:
 
     A file that cannot be read counts as none; it is reported and left alone until the next one replaces it.
     """
-    path = folder / "checkpoints" / "last.ckpt"
-    if not path.is_file():
-        return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return path, int(content["callbacks"]["History"]["rows"][-1]["epoch"])
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as e:
-        message = (str(e).splitlines() or ["?"])[0][:120]
-        L.pytorch.utilities.rank_zero_warn(f"{path} is damaged ({message}); the run starts again from epoch 1")
-        return None
+    for name in (LAST, PREVIOUS):
+        path = folder / "checkpoints" / name
+        if not path.is_file():
+            continue
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            return path, int(content["callbacks"]["History"]["rows"][-1]["epoch"])
+        except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as e:
+            message = (str(e).splitlines() or ["?"])[0][:120]
+            L.pytorch.utilities.rank_zero_warn(f"{path} is damaged ({message}); the run goes on from an earlier state")
+    return None

@@ -95,8 +95,8 @@ class History(L.Callback):
     def finish(self, trainer: L.Trainer, result: Mapping[str, Any]) -> None:
         """Put the configuration and the hyper-parameters with their scores on the dashboard."""
         values = {k: "none" if result[k] is None else result[k] for k in HPARAMS}
-        scores = {f"hparam/{k}": result[k] for k in ("miou_final", "miou_best")}
-        scores |= {f"hparam/iou_{name}": value for name, value in result["iou"].items()}
+        scores = {f"score/{k}": result[k] for k in ("miou_final", "miou_best")}
+        scores |= {f"score/iou_{name}": value for name, value in result["iou"].items()}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 text = yaml.safe_dump(result["figures"], sort_keys=True)

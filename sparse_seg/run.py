@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from sparse_seg import identity, schema
+from sparse_seg import identity, schema, sweep
 from sparse_seg.data.split import split_indices
 from sparse_seg.errors import UserError
 from sparse_seg.result import build_result, write_result
@@ -49,8 +49,6 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     or two lines when something the user gave cannot be used.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        from sparse_seg import sweep
-
         return sweep.run_job(cfg)
     try:
         with _unwrapped_errors():
@@ -98,6 +96,7 @@ def _run(cfg: DictConfig) -> None:
     )
     figures |= _resolve_auto(cfg)
     if not first:
+        sweep.end_with_parent()  # the first process, without which this one would wait for ever
         _train(cfg, images, folder, figures)
         return
     with held(folder):
@@ -122,7 +121,7 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
     import lightning as L
     from lightning.pytorch.callbacks import Checkpoint
 
-    from sparse_seg.checkpoint import AtomicCheckpointIO, resume_point
+    from sparse_seg.checkpoint import AtomicCheckpointIO, drop_resume_state, resume_point
     from sparse_seg.history import History
     from sparse_seg.losses import as_module
     from sparse_seg.task import SegmentationTask
@@ -178,8 +177,7 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
         result |= _circumstances(trainer, data) | {"seconds_setup": round(seconds_setup, 1)}
         history.finish(trainer, result)
         write_result(folder / "result.json", result)
-        # Only an unfinished run needs it.
-        (folder / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+        drop_resume_state(folder)
         log.info(
             "done: final mIoU %.4f, best %.4f in epoch %d",
             *(result[k] for k in ("miou_final", "miou_best", "epoch_best")),
@@ -256,6 +254,8 @@ def _record_start(
     log.info("%d training images with %d labelled pixels, %d validation images", train, pixels, val)
     if resume:
         log.info("goes on after epoch %d of %d", resume[1], cfg.trainer.max_epochs)
+    elif (folder / "history.csv").exists():
+        log.info("nothing to go on from was found; starts again from epoch 1")
 
 
 @contextmanager

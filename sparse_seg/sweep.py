@@ -5,16 +5,18 @@ that DDP starts by repeating the command line repeat one job's, never the sweep'
 """
 
 import ctypes
+import importlib.util
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -30,85 +32,141 @@ from sparse_seg import schema
 from sparse_seg.errors import UserError
 from sparse_seg.runfolder import finished, run_folder, write_atomically
 
+Outcome = dict[str, Any]
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FAILED = "failed.json"
+EXTRAS = {"submitit": "slurm", "ray": "ray"}
+"""The extra of this project that holds a launcher's package."""
 SHOWN = ("loss", "points", "augment", "seed")
 ERROR = re.compile(r"error: |[\w.]+(Error|Exception)\b")
 ECHOES = ("HYDRA_FULL_ERROR", "Connection closed by peer", "Connection reset by peer")
 """In what follows an error: Hydra's hint, and the ranks that lost the one which failed."""
 
 
-def run_job(cfg: DictConfig) -> dict[str, Any]:
+@dataclass
+class Child:
+    """A job of a sweep as a command of its own, and what is kept of how it ended."""
+
+    number: int
+    overrides: list[str]
+    folder: Path
+    command: list[str]
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "Child":
+        """The child of the job that Hydra's global configuration describes."""
+        hydra = HydraConfig.get()
+        overrides = list(hydra.overrides.task)
+        command = [sys.executable, str(TRAIN), "--config-name", str(hydra.job.config_name)]
+        for source in hydra.runtime.config_sources:
+            if source.provider == "command-line":
+                command += ["--config-dir", source.path]
+        command += [*overrides, *(o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath"))]
+        return cls(hydra.job.num + 1, overrides, run_folder(cfg, hydra.runtime.choices), [*command, "hydra.mode=RUN"])
+
+    def skipped(self) -> Outcome:
+        (self.folder / FAILED).unlink(missing_ok=True)
+        print(f"done already: {self.folder}", flush=True)
+        return {"status": "done already", "seconds": 0.0}
+
+    def ended(self, code: int, error: str, seconds: float) -> Outcome:
+        """Keep what went wrong as `failed.json` in the run's folder: overrides, exit code, last line of error."""
+        if code == 0:
+            (self.folder / FAILED).unlink(missing_ok=True)
+            return {"status": "done", "seconds": seconds}
+        reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        error = error or reason
+        print(f"job {self.number} failed ({reason}): {error}", file=sys.stderr, flush=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            content = {"overrides": self.overrides, "reason": reason, "error": error}
+            write_atomically(self.folder / FAILED, json.dumps(content))
+        except OSError as e:
+            print(f"{self.folder} cannot be written: {e.strerror}", file=sys.stderr)
+        return {"status": "failed", "seconds": seconds}
+
+
+def run_job(cfg: DictConfig) -> Outcome:
     """Run the current job of a sweep in a child process.
 
-    Returns its status ("done", "done already", "failed") and seconds; never raises for a failing job. What went wrong
-    is kept as `failed.json` in the run's folder: overrides, exit code, last line of error.
+    Returns its status ("done", "done already", "failed") and seconds; never raises for a failing job.
     """
-    hydra = HydraConfig.get()
-    folder = run_folder(cfg, hydra.runtime.choices)
-    if _finished(cfg, folder):
-        (folder / FAILED).unlink(missing_ok=True)
-        print(f"done already: {folder}", flush=True)
-        return {"status": "done already", "seconds": 0.0}
-    overrides = list(hydra.overrides.task)
-    print(f"\njob {hydra.job.num + 1}: {' '.join(overrides)}", flush=True)
-    command = [sys.executable, str(TRAIN)]
-    command += ["--config-name", str(hydra.job.config_name)]
-    for source in hydra.runtime.config_sources:
-        if source.provider == "command-line":
-            command += ["--config-dir", source.path]
-    command += [*overrides, *(o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath")), "hydra.mode=RUN"]
+    child = Child.of(cfg)
+    if is_finished(cfg, child.folder):
+        return child.skipped()
+    print(f"\njob {child.number}: {' '.join(child.overrides)}", flush=True)
     started = time.monotonic()
-    code, error = _run_child(command)
-    if code == 0:
-        (folder / FAILED).unlink(missing_ok=True)
-        return {"status": "done", "seconds": time.monotonic() - started}
-    reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    error = error or reason
-    print(f"job failed ({reason}): {error}", file=sys.stderr, flush=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / FAILED, json.dumps({"overrides": overrides, "reason": reason, "error": error}))
-    except OSError as e:
-        print(f"{folder} cannot be written: {e.strerror}", file=sys.stderr)
-    return {"status": "failed", "seconds": time.monotonic() - started}
+    code, error = _run_child(child.command)
+    return child.ended(code, error, time.monotonic() - started)
 
 
-def _finished(cfg: DictConfig, folder: Path) -> bool:
+def is_finished(cfg: DictConfig, folder: Path) -> bool:
     try:
         return not cfg.overwrite and finished(cfg, HydraConfig.get().runtime.choices, folder)
     except UserError:
         return False  # the child will say what is wrong
 
 
-def _end_with_parent() -> None:
-    """Have Linux send SIGTERM to this process when the sweep dies, however it dies."""
+def end_with_parent() -> None:
+    """Have Linux kill this process when its parent dies, however it dies; a run loses at most its current epoch.
+
+    Slurm tells every process of a job that its time is up, by a signal that ends those which do not expect it; the
+    job's own process answers it.
+    """
     if _LIBC is not None:
-        _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, see prctl(2)
+        _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, see prctl(2)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _run_child(command: list[str]) -> tuple[int, str]:
     """Run a command with our screen; return its exit code and its last line of error, or else its last line there."""
-    last, error = "", ""
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_end_with_parent)
+    lines = []
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        command, stderr=pipe, text=True, errors="replace", preexec_fn=end_with_parent, env=child_environment()
+    )
     assert child.stderr is not None
     try:
         for line in child.stderr:
             sys.stderr.write(line)
             sys.stderr.flush()
-            if line.strip() and not any(echo in line for echo in ECHOES):
-                last = line.strip()
-                error = last if ERROR.match(line) else error
+            lines.append(line)
         code = child.wait()
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
-        print("the sweep was stopped by Ctrl-C; the same command goes on", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        stopped_by_ctrl_c()
+    except BaseException:  # Slurm takes this job's place away
+        child.kill()
+        child.wait()
+        raise
     finally:
         child.stderr.close()
-    return code, error or last
+    return code, last_error(lines)
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """This process's variables for a job's child.
+
+    Without the one by which Lightning would take the job's task of Slurm, which is one process, for a rank.
+    """
+    return {k: v for k, v in os.environ.items() if k != "SLURM_NTASKS"} | more
+
+
+def last_error(lines: Iterable[str]) -> str:
+    """The last line of error in what a child said on its standard error, or else its last line there."""
+    last, error = "", ""
+    for line in lines:
+        if line.strip() and not any(echo in line for echo in ECHOES):
+            last = line.strip()
+            error = last if ERROR.match(line) else error
+    return error or last
+
+
+def stopped_by_ctrl_c() -> NoReturn:
+    print("the sweep was stopped by Ctrl-C; the same command goes on", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
 
 
 @dataclass
@@ -126,12 +184,13 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
-        self.ended = 0
-        self.seconds: list[float] = []
+        self.statuses: list[str] = []
+        self.started = time.monotonic()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _narrow(config)
         try:
+            _check_extra(config.hydra.launcher._target_)
             self.jobs = _expand(config)
         except UserError as e:
             print(f"error: {e}", file=sys.stderr)
@@ -145,13 +204,13 @@ class SweepCallback(Callback):
         outcome = getattr(job_return, "_return_value", None)
         if not self.jobs or not isinstance(outcome, dict):
             return
-        self.ended += 1
-        if outcome["status"] == "done":
-            self.seconds.append(outcome["seconds"])
-        rest = sum(not (j.folder / "result.json").exists() for j in self.jobs[self.ended :])
-        if self.seconds and rest:
-            left = rest * sum(self.seconds) / len(self.seconds)
-            print(f"{self.ended} of {len(self.jobs)} runs ended; about {_duration(left)} left for {rest}", flush=True)
+        self.statuses.append(outcome["status"])
+        done = self.statuses.count("done")
+        rest = sum(not (j.folder / "result.json").exists() for j in self.jobs) - self.statuses.count("failed")
+        left = ""
+        if done and rest > 0:
+            left = f"; about {_duration(rest * (time.monotonic() - self.started) / done)} left for {rest}"
+        print(f"{len(self.statuses)} of {len(self.jobs)} runs ended{left}", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if not self.jobs:
@@ -182,6 +241,16 @@ def _why(job: Job) -> str:
     error = json.loads(path.read_text())["error"] if path.exists() else "it did not end"
     log = job.folder / "log.txt"
     return f"{error}" + (f"\n    log: {log}" if log.exists() else "")
+
+
+def _check_extra(launcher: str) -> None:
+    package = launcher.rpartition(".")[0].rpartition(".")[0]
+    if launcher.startswith("hydra_plugins.") and importlib.util.find_spec(package) is None:
+        extra = next((name for name in ("ray", "submitit") if name in launcher), "")
+        raise UserError(
+            f"this launcher needs {package.rpartition('.')[2].replace('_', '-')}, which is not installed; "
+            f"pip install -e '.[{EXTRAS.get(extra, extra)}]'"
+        )
 
 
 def _narrow(config: DictConfig) -> None:
@@ -228,11 +297,14 @@ def table(jobs: list[Job]) -> str:
         row: dict[str, Any] = {k.removeprefix("data."): name.get(k, "") for k in varied}
         if _succeeded(job):
             result = json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
-            row |= {"final mIoU": result["miou_final"], "best mIoU": result["miou_best"], **result["iou"]}
+            scores = {"final mIoU": result["miou_final"], "best mIoU": result["miou_best"], **result["iou"]}
+            row |= {name: "—" if score is None else f"{score:.4f}" for name, score in scores.items()}
         else:
             row |= {"final mIoU": "failed"}
         rows.append(row)
-    return tabulate(rows, headers="keys", floatfmt=".4f", missingval="—", disable_numparse=list(range(len(varied))))
+    columns = len({name for row in rows for name in row})
+    align = ["left"] * len(varied) + ["right"] * (columns - len(varied))
+    return tabulate(rows, headers="keys", missingval="—", disable_numparse=True, colalign=align)
 
 
 def _duration(seconds: float) -> str:

@@ -48,8 +48,10 @@ def environment(**more: str) -> dict[str, str]:
 def started(*words: str, cwd: Path, options: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
     """`python [options] train.py words` in `cwd`; whatever is left of its process group is killed at the end."""
     command = [sys.executable, *options, str(TRAIN), *words]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=cwd, env=environment(), start_new_session=True, **pipes) as process:
+    popen: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A shell has its background jobs ignore Ctrl-C, and a process hands that on.
+    popen |= {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, cwd=cwd, env=environment(), **popen) as process:
         try:
             yield process
         finally:

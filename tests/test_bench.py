@@ -45,6 +45,15 @@ def test_overhead_losses_and_epoch_come_out_as_positive_seconds(tiny: None, tmp_
     assert rest.value + by_name["training step"] + by_name["validation forward"] == pytest.approx(rest.reference)
 
 
+@pytest.mark.slow
+def test_sweeps_come_out_as_positive_seconds(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "JOBS", 2)
+    data = bench.build_data(tmp_path)
+    rows = [*bench.resuming(data, tmp_path), *bench.job_cost(data, tmp_path), *bench.at_once(data, tmp_path)]
+    assert len(rows) == 3 and all(row.value > 0 for row in rows)
+    assert [row.reference is None or row.reference > 0 for row in rows] == [True] * 3
+
+
 def test_nested_profiler_actions_count_once() -> None:
     recorded = {
         "[Callback]RunCheckpoint.on_train_epoch_end": [2.0, 3.0],

@@ -142,16 +142,16 @@ def test_a_loss_that_is_nan_on_one_rank_ends_both_with_the_same_message(tmp_path
 
 SWEEP = (
     "-m", *TINY, "trainer.devices=2", "data.source.images=9", "loss=custom", "loss._target_=probes.fragile_loss",
-    "+loss.rank=1,9",
+    "+loss.rank=1,9,8",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory) -> tuple[Ended, Path]:
-    """Two jobs of two processes each; in the first job, the second process fails."""
+    """Three jobs of two processes each; in the first job, the second process fails."""
     cwd = tmp_path_factory.mktemp("sweep")
     ended = train(*SWEEP, cwd=cwd)
-    assert ended.out.count("\njob ") == 2, ended
+    assert ended.out.count("\njob ") == 3, ended
     return ended, cwd / "outputs" / "runs"
 
 
@@ -162,16 +162,24 @@ def figure(folder: Path, key: str) -> int:
 @pytest.fixture(scope="module")
 def good(sweep) -> Path:
     """The folder of the second job."""
-    (found,) = (p.parent for p in sweep[1].rglob("result.json"))
-    assert figure(found, "loss.rank") == 9
-    return found
+    found = {figure(p.parent, "loss.rank"): p.parent for p in sweep[1].rglob("result.json")}
+    assert sorted(found) == [8, 9]
+    return found[9]
 
 
 def test_children_of_a_job_train_that_job_and_never_the_sweep(sweep):
     ended, study = sweep
-    assert sorted(figure(f, "loss.rank") for f in study.iterdir() if f.is_dir()) == [1, 9]
-    assert ended.out.count("2 runs, 0 of them done already") == 1
-    assert ended.code == 1 and "1 of 2 runs failed" in ended.err
+    assert sorted(figure(f, "loss.rank") for f in study.iterdir() if f.is_dir()) == [1, 8, 9]
+    assert ended.out.count("3 runs, 0 of them done already") == 1
+    assert ended.code == 1 and "1 of 3 runs failed" in ended.err
+
+
+def test_jobs_after_a_failed_rank_are_right(sweep, good):
+    """Both differ in a number that their loss does not use, so that their figures must be the same."""
+    results = [json.loads(p.read_text()) for p in sweep[1].rglob("result.json")]
+    assert len(results) == 2
+    for key in ("train_loss", "val_miou", "confusion_matrix"):
+        assert results[0][key] == results[1][key], key
 
 
 def test_a_rank_that_fails_ends_its_job_alone_and_is_heard(sweep):

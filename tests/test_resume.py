@@ -80,7 +80,8 @@ def chain(base) -> Chain:
         point = resume_point(folder(cwd))
         chain.last.append(point and point[1])
         if fate == "SIGKILL 3":
-            shutil.copytree(cwd, base / "damaged")
+            for copy in ("cut", "damaged"):
+                shutil.copytree(cwd, base / copy)
     return chain
 
 
@@ -98,17 +99,22 @@ def test_sigterm_ends_with_a_message_and_no_traceback(chain):
     assert "Traceback" not in stopped.err + stopped.out
 
 
-@pytest.fixture(params=["broken", "damaged"])
+CUT = {"broken": [], "cut": ["last.ckpt"], "damaged": ["last.ckpt", "previous.ckpt"]}
+
+
+@pytest.fixture(params=list(CUT))
 def again(request, base, whole, chain) -> Path:
-    """The folder of a run that was killed; in one of them the resume checkpoint was then cut off in the middle."""
-    cwd = base / request.param
-    if request.param == "damaged" and not (folder(cwd) / "result.json").exists():
-        last = folder(cwd) / "checkpoints" / "last.ckpt"
-        last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    """The folder of a run that was killed; in two of them the newest or both resume checkpoints were then cut."""
+    cwd, cut = base / request.param, CUT[request.param]
+    if cut and not (folder(cwd) / "result.json").exists():
+        for name in cut:
+            path = folder(cwd) / "checkpoints" / name
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         ended = run(cwd)
         assert ended.code == 0, ended.err
-        assert "last.ckpt is damaged" in ended.out and "the run starts again from epoch 1" in ended.out
-        assert "the run starts again from epoch 1" in (folder(cwd) / "log.txt").read_text()
+        goes_on = "goes on after epoch 1 of 4" if len(cut) == 1 else "starts again from epoch 1"
+        assert all(f"{name} is damaged" in ended.out for name in cut) and goes_on in ended.out
+        assert goes_on in (folder(cwd) / "log.txt").read_text()
     return cwd
 
 
@@ -121,7 +127,7 @@ def test_killed_run_resumes_to_the_same_figures(again, whole):
 def test_killed_run_resumes_to_the_same_weights(again, whole):
     paths = sorted(p.name for p in (folder(whole) / "checkpoints").iterdir())
     assert sorted(p.name for p in (folder(again) / "checkpoints").iterdir()) == paths
-    assert "last.ckpt" not in paths and "best.ckpt" in paths
+    assert not {"last.ckpt", "previous.ckpt"} & set(paths) and "best.ckpt" in paths
     for name in paths:
         mine, expected = (torch.load(folder(f) / "checkpoints" / name, weights_only=True) for f in (again, whole))
         assert mine["epoch"] == expected["epoch"] and mine["model"] == expected["model"]
@@ -149,9 +155,21 @@ def test_a_damaged_checkpoint_means_a_fresh_start_and_says_so(tmp_path, keep):
     assert resume_point(tmp_path) == (path, 2)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole) if keep < 1 else keep)])
-    with pytest.warns(UserWarning, match="last.ckpt is damaged .* starts again from epoch 1"):
+    with pytest.warns(UserWarning, match="last.ckpt is damaged .* goes on from an earlier state"):
         assert resume_point(tmp_path) is None
     assert path.exists()
+
+
+def test_the_checkpoint_before_a_missing_or_damaged_one_is_used(tmp_path):
+    for name, epoch in (("previous.ckpt", 1), ("last.ckpt", 2)):
+        save_atomically({"callbacks": {"History": {"rows": [{"epoch": epoch}]}}}, tmp_path / "checkpoints" / name)
+    previous, last = tmp_path / "checkpoints" / "previous.ckpt", tmp_path / "checkpoints" / "last.ckpt"
+    assert resume_point(tmp_path) == (last, 2)
+    last.write_bytes(b"")
+    with pytest.warns(UserWarning, match="last.ckpt is damaged"):
+        assert resume_point(tmp_path) == (previous, 1)
+    last.unlink()  # killed between the two renames
+    assert resume_point(tmp_path) == (previous, 1)
 
 
 def test_a_failed_write_leaves_the_old_checkpoint_and_no_rest(tmp_path, monkeypatch):

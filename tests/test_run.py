@@ -153,7 +153,7 @@ def test_dashboard_holds_scalars_panels_and_hyper_parameters(done: Done) -> None
     assert [event.step for event in events.Images("panels")] == [1, EPOCHS]
     text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "data.size: 32" in text and "loss.gamma: 2.0" in text
-    assert events.Scalars("hparam/miou_final")[0].value == pytest.approx(done.result["miou_final"], rel=1e-6)
+    assert events.Scalars("score/miou_final")[0].value == pytest.approx(done.result["miou_final"], rel=1e-6)
     start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"encoder" in start and b"resnet18" in start and b"batch_size" in start
 

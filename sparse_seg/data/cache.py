@@ -86,6 +86,9 @@ def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
         np.save(beside / "masks.npy", masks)
         np.save(beside / "native.npy", np.concatenate(native))
         (beside / "shapes.json").write_text(json.dumps(shapes))
+        for path in beside.iterdir():
+            with path.open("rb") as f:
+                os.fsync(f.fileno())
         beside.chmod(0o755)  # other users may share the cache
         os.replace(beside, folder)
     finally:
