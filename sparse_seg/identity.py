@@ -16,6 +16,7 @@ GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler")
 NEUTRAL = (
     "study", "overwrite", "output_dir", "logger", "callbacks.progress", "callbacks.history", "callbacks.checkpoint",
     "callbacks.panels", "data.root", "data.source.root", "data.cache_dir", "data.num_workers", "trainer.accelerator",
+    "data.source.points_file",
 )  # fmt: skip
 FILES = ("model.encoder_weights", "data.points_file")
 SHORT = {"data.fold": "fold", "data.val_tiles": "val_tiles"}
@@ -49,6 +50,8 @@ def folder_name(cfg: DictConfig, defaults: DictConfig, choices: Mapping[str, str
     choices: group → its chosen YAML, "loss" → "focal". A name that would be too long for a file system ends in a hash.
     """
     parts = [f"{a}={_value(a, choices[a] if a in GROUPS else cfg[a])}" for a in AXES]
+    if _own_folder(cfg):
+        parts.append(f"root={_value('data.root', Path(str(cfg.data.root)).name)}")
     parts += [f"{g}={choices[g]}" for g in GROUPS if g not in AXES and choices[g] != DEFAULT_CHOICES[g]]
     mine, usual = flatten(cfg), flatten(defaults)
     changed = [k for k in sorted(mine) if k not in AXES and not (k in usual and _same(mine[k], usual[k]))]
@@ -86,10 +89,17 @@ def _same(a: Any, b: Any) -> bool:
 def figures(cfg: DictConfig) -> Flat:
     """Everything configured that the figures depend on, as plain values that JSON keeps.
 
-    A file counts by its content. Raises UserError for a file that cannot be read.
+    A file counts by its content, and so does a folder of the user's own data, which may change between two runs.
+    Raises UserError for a file that cannot be read.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     flat = flatten(plain)
+    if _own_folder(cfg):
+        from sparse_seg.data.own import content_of, files_of
+
+        source = plain["data"]["source"]
+        given = {k: source[k] for k in ("root", "images", "masks", "points_file", "classes") if k in source}
+        flat |= {f"data.content.{part}": digest for part, digest in content_of(files_of(**given)).items()}
     for key in FILES:
         path = flat.get(key)
         if isinstance(path, str) and path != "imagenet":
@@ -100,6 +110,10 @@ def figures(cfg: DictConfig) -> Flat:
                 hint = "; choose imagenet, null or a file" if key == "model.encoder_weights" else ""
                 raise UserError(f"{key}={path} cannot be read: {e.strerror}{hint}") from e
     return dict(sorted(flat.items()))
+
+
+def _own_folder(cfg: DictConfig) -> bool:
+    return str(OmegaConf.select(cfg, "data.source._target_")).endswith("data.own.folder")
 
 
 def fingerprint(flat: Flat) -> str:

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from sparse_seg.data.datamodule import SparsePointsDataModule
     from sparse_seg.data.sample import ImageSet
 
+# Keys of conf/data/*.yaml that are the source's alone, beside its own below `source`.
+SOURCE_KEYS = (
+    "source", "root", "images", "masks", "classes", "bands", "scale", "tile", "empty_windows", "on_bad_point",
+    "points_crs",
+)  # fmt: skip
 # Warnings about things that are meant to be so.
 QUIET = (
     ".*does not have many workers.*",  # decoded images come from memory
@@ -160,7 +165,7 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
         log_every_n_steps=1,
     )
     if first:
-        _record_start(cfg, folder, data, resume)
+        _record_start(cfg, folder, data, resume, images.notes)
     seconds_setup = time.perf_counter() - started
     with _interruption_as_message(trainer, folder):
         trainer.fit(task, datamodule=data, ckpt_path=resume[0] if resume else None, weights_only=True)
@@ -178,10 +183,13 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
         history.finish(trainer, result)
         write_result(folder / "result.json", result)
         drop_resume_state(folder)
-        log.info(
-            "done: final mIoU %.4f, best %.4f in epoch %d",
-            *(result[k] for k in ("miou_final", "miou_best", "epoch_best")),
-        )
+        scores = [result[k] for k in ("miou_final", "miou_best", "epoch_best")]
+        if data.scored_on == "points":
+            points = sum(map(sum, history.confusion_matrix))
+            log.info("done: point accuracy %.4f on %d held-out points; there are no masks", result["accuracy"], points)
+            log.info("these points alone give final mIoU %.4f, best %.4f in epoch %d: no mIoU of full masks", *scores)
+        else:
+            log.info("done: final mIoU %.4f, best %.4f in epoch %d", *scores)
 
 
 def _quieten() -> None:
@@ -192,7 +200,9 @@ def _quieten() -> None:
 
 
 def _build_data(cfg: DictConfig, images: "ImageSet") -> "SparsePointsDataModule":
-    options = {k: v for k, v in cfg.data.items() if k not in ("source", "root")}
+    options = {k: v for k, v in cfg.data.items() if k not in SOURCE_KEYS}
+    if "points_file" in cfg.data.source:  # the source reads it itself
+        del options["points_file"]
     # Called outside of Hydra, which would turn the data classes into a configuration.
     build = instantiate({**options, "_convert_": "all", "_partial_": True})
     data: SparsePointsDataModule = build(
@@ -230,7 +240,10 @@ def _callbacks(cfg: DictConfig, images: "ImageSet") -> list[Any]:
                 "config": OmegaConf.to_container(cfg.model),
                 "classes": list(images.classes.names),
                 "colours": [list(c) for c in images.classes.colours],
+                "unlabelled": [list(c) for c in images.classes.unlabelled],
                 "size": cfg.data.size,
+                "bands": None if images.bands is None else list(images.bands),
+                "scale": None if images.scale is None else list(images.scale),
             }
     return callbacks
 
@@ -244,14 +257,24 @@ def _logger(cfg: DictConfig, folder: Path, epochs_done: int) -> Any:
 
 
 def _record_start(
-    cfg: DictConfig, folder: Path, data: "SparsePointsDataModule", resume: tuple[Path, int] | None
+    cfg: DictConfig,
+    folder: Path,
+    data: "SparsePointsDataModule",
+    resume: tuple[Path, int] | None,
+    notes: tuple[str, ...] = (),
 ) -> None:
     from sparse_seg.data.points import write_points
 
     if data.train_points:
         write_points(folder / "points.csv", data.train_points, data.classes.names)
+    for note in notes:
+        log.info("%s", note)
     train, val, pixels = len(data.train_indices), len(data.val_indices), sum(data.class_counts)
     log.info("%d training images with %d labelled pixels, %d validation images", train, pixels, val)
+    if data.scored_on == "points":
+        log.info("there are no masks: held-out points validate, and the scores are of points, no mIoU of full masks")
+    if given := sum(0 if s.points is None else len(s.points) for s in data.samples):
+        log.info("points=%s uses the first ones of each class and image; %d were given", data.points, given)
     if resume:
         log.info("goes on after epoch %d of %d", resume[1], cfg.trainer.max_epochs)
     elif (folder / "history.csv").exists():
@@ -283,6 +306,7 @@ def _circumstances(trainer: "L.Trainer", data: "SparsePointsDataModule") -> dict
     return {
         "labelled_pixels": dict(zip(data.classes.names, data.class_counts, strict=True)),
         "train_images": len(data.train_indices),
+        "scored_on": data.scored_on,
         "val_images": [data.samples[i].image_id for i in data.val_indices],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),

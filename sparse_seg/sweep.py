@@ -39,6 +39,7 @@ FAILED = "failed.json"
 EXTRAS = {"submitit": "slurm", "ray": "ray"}
 """The extra of this project that holds a launcher's package."""
 SHOWN = ("loss", "points", "augment", "seed")
+POINTS_NOTE = "Scores with a point accuracy are of held-out points alone: there are no masks, so no mIoU of full masks."
 ERROR = re.compile(r"error: |[\w.]+(Error|Exception)\b")
 ECHOES = ("HYDRA_FULL_ERROR", "Connection closed by peer", "Connection reset by peer")
 """In what follows an error: Hydra's hint, and the ranks that lost the one which failed."""
@@ -292,19 +293,23 @@ def table(jobs: list[Job]) -> str:
     names = [_axes(job) | dict(o.lstrip("+~").split("=", 1) for o in job.overrides if "=" in o) for job in jobs]
     keys = list(dict.fromkeys(k for name in names for k in name))
     varied = [k for k in keys if k in SHOWN or len({name.get(k) for name in names}) > 1]
-    rows = []
+    rows, scored_on_points = [], False
     for job, name in zip(jobs, names, strict=True):
         row: dict[str, Any] = {k.removeprefix("data."): name.get(k, "") for k in varied}
         if _succeeded(job):
             result = json.loads((job.folder / "result.json").read_text(encoding="utf-8"))
             scores = {"final mIoU": result["miou_final"], "best mIoU": result["miou_best"], **result["iou"]}
+            if result.get("scored_on") == "points":
+                scored_on_points = True
+                scores = {"point accuracy": result["accuracy"]} | scores
             row |= {name: "—" if score is None else f"{score:.4f}" for name, score in scores.items()}
         else:
             row |= {"final mIoU": "failed"}
         rows.append(row)
     columns = len({name for row in rows for name in row})
     align = ["left"] * len(varied) + ["right"] * (columns - len(varied))
-    return tabulate(rows, headers="keys", missingval="—", disable_numparse=True, colalign=align)
+    text = tabulate(rows, headers="keys", missingval="—", disable_numparse=True, colalign=align)
+    return text + ("\n" + POINTS_NOTE if scored_on_points else "")
 
 
 def _duration(seconds: float) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from cli import BARE, ROOT, TINY, Configured, configuration, train, trained
+from cli import BARE, ROOT, SMALL, TINY, Configured, configuration, train, trained
+from folders import make
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -29,7 +30,11 @@ CONF = ROOT / "conf"
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 OBJECTS = [path for path in FILES if len(path.parts) == 2 and path.parts[0] != "experiment"]
 EXPERIMENTS = [path.stem for path in FILES if path.parts[0] == "experiment"]
-WORDS = {"loss=custom": ["loss._target_=torch.nn.functional.cross_entropy"], "data=synthetic": TINY[1:5]}
+WORDS = {
+    "loss=custom": ["loss._target_=torch.nn.functional.cross_entropy"],
+    "data=synthetic": TINY[1:5],
+    "data=folder": SMALL[:2],
+}
 
 
 @pytest.fixture
@@ -48,6 +53,8 @@ def build(group: str, cfg: DictConfig, tmp_path: Path) -> None:
     if group == "data":
         if node.source._target_.endswith("dubai.dubai") and not os.environ.get("SPARSE_SEG_DATA"):
             return  # composed is all that can be asked
+        if node.source._target_.endswith("own.folder"):
+            node.root = str(make(tmp_path / "own", [f"{k}.png" for k in range(6)]))
         images = instantiate(node.source)
         if not node.source._target_.endswith("dubai.dubai"):
             data = _build_data(cfg, images)

@@ -1,4 +1,4 @@
-"""Command line of the data: `python -m sparse_seg.data download [--root FOLDER]`."""
+"""Command line of the data: `python -m sparse_seg.data download` and `python -m sparse_seg.data inspect FOLDER`."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sparse_seg.data.download import download_dubai
 from sparse_seg.data.dubai import default_root
+from sparse_seg.data.inspect import inspect
 from sparse_seg.errors import UserError
 
 
@@ -21,9 +22,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=default_root(),
         help="folder to put it in (default: $SPARSE_SEG_DATA or data/dubai); files that differ are replaced",
     )
-    options = parser.parse_args(arguments)
+    look = commands.add_parser(
+        "inspect", help="look at a folder of your own images, write its classes.yaml, print the command to train"
+    )
+    look.add_argument("root", type=Path, help="folder with images/ and masks/, points.csv or points.geojson")
+    look.add_argument("--images", help='folder or pattern within it (default: images), such as "*/images"')
+    look.add_argument("--masks", help="likewise (default: masks)")
+    look.add_argument("--points-file", help="CSV or GeoJSON (default: points.csv or points.geojson)")
+    look.add_argument("--points-crs", help="CRS of GeoJSON points, or pixel (default: what the file says)")
+    look.add_argument("--classes", help="YAML with the classes (default: classes.yaml), written if absent")
+    options = vars(parser.parse_args(arguments))
     try:
-        download_dubai(options.root)
+        if options.pop("command") == "inspect":
+            for line in inspect(**options):
+                print(line)
+        else:
+            download_dubai(options["root"])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

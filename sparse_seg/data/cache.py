@@ -8,7 +8,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +38,13 @@ class Arrays:
     shapes: list[tuple[int, int]]
     native: NDArray[np.uint8]
 
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(h * w for h, w in self.shapes)]
+
     def native_mask(self, index: int) -> Mask:
-        start = sum(h * w for h, w in self.shapes[:index])
         height, width = self.shapes[index]
+        start = self._starts[index]
         return self.native[start : start + height * width].reshape(height, width)
 
 
@@ -69,22 +76,25 @@ def prepare(samples: Sequence[Sample], size: int, cache_dir: Path) -> Arrays:
 
 
 def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
-    images = np.empty((len(samples), size, size, 3), np.uint8)
-    masks = np.empty((len(samples), size, size), np.uint8)
-    native, shapes = [], []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for i, sample in enumerate(track(samples, "Preparing images", disable=not sys.stdout.isatty(), transient=True)):
-            image, mask = sample.read()
-            images[i], masks[i] = resize_image(image, size), resize_mask(mask, size)
-            native.append(mask.ravel())
-            shapes.append(mask.shape)
-    _report_off_palette(caught)
     beside = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
+    raw = {name: beside / f"{name}.raw" for name in ("images", "masks", "native")}
     try:
-        np.save(beside / "images.npy", images)
-        np.save(beside / "masks.npy", masks)
-        np.save(beside / "native.npy", np.concatenate(native))
+        # To the disk at once: the windows of a large image need not fit into memory.
+        shapes = []
+        with warnings.catch_warnings(record=True) as caught, ExitStack() as stack:
+            warnings.simplefilter("always")
+            files = {name: stack.enter_context(path.open("wb")) for name, path in raw.items()}
+            for sample in track(samples, "Preparing images", disable=not sys.stdout.isatty(), transient=True):
+                image, mask = sample.read()
+                files["images"].write(resize_image(image, size).tobytes())
+                files["masks"].write(resize_mask(mask, size).tobytes())
+                files["native"].write(mask.tobytes())
+                shapes.append(mask.shape)
+        _report_off_palette(caught)
+        dimensions = {"images": (len(samples), size, size, 3), "masks": (len(samples), size, size), "native": None}
+        for name, path in raw.items():
+            np.save(beside / f"{name}.npy", np.memmap(path, np.uint8, "r", shape=dimensions[name]))
+            path.unlink()
         (beside / "shapes.json").write_text(json.dumps(shapes))
         for path in beside.iterdir():
             with path.open("rb") as f:
@@ -107,7 +117,7 @@ def _report_off_palette(caught: Sequence[warnings.WarningMessage]) -> None:
     if counts:
         pixels, (most, path) = sum(n for n, _ in counts), max(counts)
         warnings.warn(
-            f"{pixels:,} pixels of {len(counts)} masks have a colour of no class and count as unlabelled "
-            f"(most in {path}: {most:,})",
+            f"{pixels:,} pixels of {len({p for _, p in counts})} masks have a colour of no class and count as "
+            f"unlabelled (most in {path}: {most:,})",
             stacklevel=2,
         )

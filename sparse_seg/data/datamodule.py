@@ -1,6 +1,7 @@
 """Sparse points of a data set, as Lightning wants them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import albumentations as A
@@ -12,8 +13,9 @@ from torch import Tensor
 from sparse_seg.data.cache import Arrays, default_cache_dir, prepare
 from sparse_seg.data.classes import IGNORE_INDEX
 from sparse_seg.data.dataset import EpochBatchSampler, SegmentationDataset
+from sparse_seg.data.holdout import divide_points, rest
 from sparse_seg.data.points import Points, points_to_mask, read_points, sample_points
-from sparse_seg.data.sample import ImageSet
+from sparse_seg.data.sample import ImageSet, Mask
 from sparse_seg.data.split import split_indices
 from sparse_seg.errors import UserError
 
@@ -22,6 +24,9 @@ Loader = torch.utils.data.DataLoader[dict[str, Tensor]]
 
 class SparsePointsDataModule(L.LightningDataModule):
     """Trains on `points` pixels per class and image, validates on full masks.
+
+    A sample that brings points of its own trains on the first `points` of each class; "all" means all of them. Where
+    no sample has a mask, a share of the points validates instead; `scored_on` says which, "masks" or "points".
 
     source: the data set. points: pixels per class and training image, or "all" for full masks.
     size: training images are resized to (size, size). batch_size: the global batch, over all devices.
@@ -50,6 +55,10 @@ class SparsePointsDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.samples = source.samples
+        self.keep_empty = source.keep_empty
+        self.scored_on = source.scored_on
+        self.val_fraction = val_fraction
+        self.split_seed = split_seed
         self.classes = source.classes
         self.points = points
         self.seed = seed
@@ -73,26 +82,78 @@ class SparsePointsDataModule(L.LightningDataModule):
         if self._train is not None:
             return
         arrays = prepare(self.samples, self.size, self.cache_dir)
-        targets = self._targets(arrays)
+        truths = arrays.masks[self.val_indices]
+        held_out: Mapping[int, Points] = {}
+        if self.scored_on == "points":
+            held_out = self._held_out()
+            truths = np.stack([self._to_mask(i, held_out[i], arrays) for i in self.val_indices])
+            if not (truths != IGNORE_INDEX).any():
+                raise UserError(
+                    f"there are no masks, and data.val_fraction={self.val_fraction} of the points of an image and "
+                    "class is less than one: nothing to validate on; raise data.val_fraction, or label more points"
+                )
+        targets = self._targets(arrays, held_out)
+        if self.scored_on == "points":
+            both = {i: k for k, i in enumerate(self.val_indices)}
+            for k, i in enumerate(self.train_indices):
+                if i in both:  # a cell of the training size may hold points of both sides
+                    targets[k][truths[both[i]] != IGNORE_INDEX] = IGNORE_INDEX
         if not (targets != IGNORE_INDEX).any():
             raise UserError(f"no training image has a labelled pixel (points={self.points}, {len(targets)} images)")
+        if not self.keep_empty:
+            kept = (targets != IGNORE_INDEX).any((1, 2))
+            self.train_indices = [i for i, keep in zip(self.train_indices, kept.tolist(), strict=True) if keep]
+            targets = targets[kept]
         self._train = SegmentationDataset(arrays.images[self.train_indices], targets, self.augment, self.seed)
-        self._val = SegmentationDataset(arrays.images[self.val_indices], arrays.masks[self.val_indices])
+        self._val = SegmentationDataset(arrays.images[self.val_indices], truths)
 
-    def _targets(self, arrays: Arrays) -> np.ndarray:
-        if self.points == "all":
-            return arrays.masks[self.train_indices]
+    def _held_out(self) -> dict[int, Points]:
+        """The points that validate, of each validation sample: all of a held-out tile's, else a share."""
+        train = set(self.train_indices)
+        shared = divide_points(self.samples, self.val_fraction, self.split_seed)
+        return {i: shared[i] if i in train else self.samples[i].points for i in self.val_indices}  # type: ignore[misc]
+
+    def _to_mask(self, index: int, points: Points, arrays: Arrays) -> Mask:
+        if not self.samples[index].has_mask and len(points):  # its mask is unlabelled where there is no image
+            points = points[arrays.native_mask(index)[points[:, 0], points[:, 1]] != IGNORE_INDEX]
+        return points_to_mask(points, arrays.shapes[index], (self.size, self.size))
+
+    def _targets(self, arrays: Arrays, held_out: Mapping[int, Points]) -> np.ndarray:
+        """(N, size, size) of the training samples; points of `held_out` never take part."""
         given = self._read_points(arrays) if self.points_file else None
-        targets = []
-        for i in self.train_indices:
-            image_id, native = self.samples[i].image_id, arrays.shapes[i]
-            if given is not None:
-                drawn = given.get(image_id, np.empty((0, 3), np.int64))
+        own = rest(self.samples, held_out, None if self.points == "all" else int(self.points))
+        targets = arrays.masks[self.train_indices] if self.points == "all" else self._blank(len(self.train_indices))
+        place = {i: k for k, i in enumerate(self.train_indices)}
+        for whole, windows in groupby(self.train_indices, key=lambda i: self.samples[i].whole):
+            indices = list(windows)
+            if self.points == "all":
+                drawn = {i: own[i] for i in indices if not self.samples[i].has_mask}
+            elif given is not None:
+                drawn = {i: given.get(whole, np.empty((0, 3), np.int64)) for i in indices}
+            elif self.samples[indices[0]].points is not None:
+                drawn = {i: own[i] for i in indices}
             else:
-                drawn = sample_points(arrays.native_mask(i), int(self.points), self.seed, image_id)
-            self.train_points[image_id] = drawn
-            targets.append(points_to_mask(drawn, native, (self.size, self.size)))
-        return np.stack(targets)
+                drawn = self._draw(whole, indices, arrays)
+            for i, points in drawn.items():
+                targets[place[i]] = self._to_mask(i, points, arrays)
+            if drawn:
+                moved = [p[:, :3] + [*self.samples[i].offset, 0] for i, p in drawn.items()]
+                self.train_points[whole] = np.concatenate(moved)
+        return targets
+
+    def _blank(self, count: int) -> np.ndarray:
+        return np.full((count, self.size, self.size), IGNORE_INDEX, np.uint8)
+
+    def _draw(self, whole: str, indices: Sequence[int], arrays: Arrays) -> dict[int, Points]:
+        """Points per class of one whole image, on whichever of its equally large windows they fall."""
+        height = arrays.shapes[indices[0]][0]
+        masks = [arrays.native_mask(i) for i in indices]
+        drawn = sample_points(
+            masks[0] if len(masks) == 1 else np.concatenate(masks), int(self.points), self.seed, whole
+        )
+        number, row = np.divmod(drawn[:, 0], height)
+        local = np.stack([row, drawn[:, 1], drawn[:, 2]], axis=1)
+        return {i: local[number == k] for k, i in enumerate(indices)}
 
     def _read_points(self, arrays: Arrays) -> Mapping[str, Points]:
         path = Path(str(self.points_file))
@@ -126,7 +187,11 @@ class SparsePointsDataModule(L.LightningDataModule):
         arrays = prepare(self.samples, self.size, self.cache_dir)
         chosen = self.train_indices[:count] + self.val_indices[:count]
         blank = np.full_like(self._val.targets[:count], IGNORE_INDEX)
-        return arrays.images[chosen], arrays.masks[chosen], np.concatenate([self._train.targets[:count], blank])
+        truths = arrays.masks[chosen]
+        for k, i in enumerate(chosen):
+            if not self.samples[i].has_mask:
+                truths[k] = self._to_mask(i, np.asarray(self.samples[i].points), arrays)
+        return arrays.images[chosen], truths, np.concatenate([self._train.targets[:count], blank])
 
     def validation_arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The validation images (N, H, W, 3) and their full masks (N, H, W), uint8, in the order of `val_indices`."""

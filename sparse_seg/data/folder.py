@@ -37,7 +37,7 @@ def read_image(path: Path) -> Image:
     Raises:
         UserError: the file is missing, damaged, no image, or has 16-bit or float pixels in one band.
     """
-    return np.array(_open(path).convert("RGB"))
+    return np.array(open_image(path).convert("RGB"))
 
 
 def decode_mask(path: Path, classes: Classes) -> tuple[Mask, int]:
@@ -49,17 +49,17 @@ def decode_mask(path: Path, classes: Classes) -> tuple[Mask, int]:
     Raises:
         UserError: as for `read_image`, or more than half of the pixels have such a colour.
     """
-    file = _open(path)
+    file = open_image(path)
     if file.mode == "P":
         palette = np.zeros(256, np.uint32)
         rgb = np.array(file.getpalette("RGB"), np.uint32).reshape(-1, 3)
         palette[: len(rgb)] = rgb[:, 0] | rgb[:, 1] << 8 | rgb[:, 2] << 16
         index = np.asarray(file)
-        target, unknown = _match(palette, classes)
+        target, unknown = match_colours(palette, classes)
         mask = target[index]
         off = int(np.bincount(index.ravel(), minlength=256)[unknown].sum())
     else:
-        mask, unknown = _match(_packed(file), classes)
+        mask, unknown = match_colours(_packed(file), classes)
         off = int(np.count_nonzero(unknown))
     if 2 * off > mask.size:
         raise _wrong_palette(path, _packed(file), classes)
@@ -97,8 +97,8 @@ def _read_pair(image_path: Path, mask_path: Path, classes: Classes) -> tuple[Ima
     return image, mask
 
 
-def _open(path: Path) -> PIL.Image.Image:
-    """Open and decode an image. Whatever goes wrong is a UserError."""
+def open_image(path: Path, any_depth: bool = False) -> PIL.Image.Image:
+    """Open and decode an image. Whatever goes wrong is a UserError, more than 8 bits too unless any_depth."""
     try:
         with PIL.Image.open(path) as file:
             file.load()
@@ -110,7 +110,7 @@ def _open(path: Path) -> PIL.Image.Image:
         raise UserError(
             f"{path} is damaged or no image: {error}\nreplace it by an intact copy (`make data` does so for Dubai)"
         ) from error
-    if file.mode.startswith(("I", "F")):
+    if file.mode.startswith(("I", "F")) and not any_depth:
         raise UserError(f"{path} has more than 8 bits per pixel and band (mode {file.mode}): convert it to 8-bit RGB")
     return file
 
@@ -122,7 +122,7 @@ def _packed(file: PIL.Image.Image) -> NDArray[np.uint32]:
     return packed.reshape(file.height, file.width)
 
 
-def _match(packed: NDArray[np.uint32], classes: Classes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def match_colours(packed: NDArray[np.uint32], classes: Classes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """For each packed colour: class index or 255, and whether it is neither a class nor unlabelled."""
     target = np.full(packed.shape, IGNORE_INDEX, np.uint8)
     unknown = np.ones(packed.shape, np.bool_)
@@ -136,7 +136,7 @@ def _match(packed: NDArray[np.uint32], classes: Classes) -> tuple[NDArray[np.uin
 
 def _wrong_palette(path: Path, packed: NDArray[np.uint32], classes: Classes) -> UserError:
     colours, counts = np.unique(packed, return_counts=True)
-    unknown = _match(colours, classes)[1]
+    unknown = match_colours(colours, classes)[1]
     most = sorted(zip(counts[unknown].tolist(), colours[unknown].tolist(), strict=True), reverse=True)[:3]
     found = ", ".join(f"{_hex(c & 0xFF, c >> 8 & 0xFF, c >> 16)} ({n / packed.size:.0%})" for n, c in most)
     known = ", ".join(f"{name} {_hex(*rgb)}" for name, rgb in zip(classes.names, classes.colours, strict=True))

@@ -23,7 +23,7 @@ Points = NDArray[np.int64]
 CHUNK = 256
 
 
-def _generator(seed: int, image_id: str, class_index: int) -> np.random.Generator:
+def generator(seed: int, image_id: str, class_index: int) -> np.random.Generator:
     name = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "little")
     return np.random.default_rng([seed, name, class_index])
 
@@ -53,7 +53,7 @@ def sample_points(mask: Mask, points: int, seed: int, image_id: str) -> Points:
     label: list[int] = []
     for c in present.tolist():
         where = np.flatnonzero(flat == c)
-        drawn = _draw(len(where), points, _generator(seed, image_id, c))
+        drawn = _draw(len(where), points, generator(seed, image_id, c))
         order += range(len(drawn))
         position += where[drawn].tolist()
         label += [c] * len(drawn)

@@ -21,18 +21,46 @@ class Sample:
     image_id: unique name, part of every point's random seed ("Tile 1/image_part_001").
     group: what `split=tile` holds out as a whole ("1").
     content: a string that changes whenever the pixels do (a SHA-256 of the files, say); keys the cache.
-    read: returns (image, mask) at native resolution, equal in height and width.
+    read: returns (image, mask) at native resolution, equal in height and width. Without a mask, the mask holds the
+    points and 255.
+    points: what the user labelled in it, (N, 4) int64 of row, column, class and the point's number, from 0, among those
+    of its class in the whole image; None where points are drawn from the mask.
+    has_mask: False where nothing but `points` is known.
+    scene: the image that this one is a window of, "" if it is whole; windows of one image stay on one side of a split.
+    offset: row and column of the window in it.
     """
 
     image_id: str
     group: str
     content: str
     read: Callable[[], tuple[Image, Mask]]
+    points: NDArray[np.int64] | None = None
+    has_mask: bool = True
+    scene: str = ""
+    offset: tuple[int, int] = (0, 0)
+
+    @property
+    def whole(self) -> str:
+        """The id of the whole image."""
+        return self.scene or self.image_id
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A data set: its classes and its samples. Reading one needs no torch, so bad data is refused at once."""
+    """A data set: its classes and its samples. Reading one needs no torch, so bad data is refused at once.
+
+    bands, scale: how the files' bands became RGB, for whoever labels new images; None where they are RGB already.
+    keep_empty: whether training windows without a labelled pixel take part. notes: what the user should know of it.
+    """
 
     classes: Classes
     samples: Sequence[Sample]
+    bands: tuple[int, ...] | None = None
+    scale: tuple[float, float] | None = None
+    keep_empty: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scored_on(self) -> str:
+        """ "masks", or "points" where no sample has a mask: then points are held out for validation."""
+        return "masks" if any(s.has_mask for s in self.samples) else "points"

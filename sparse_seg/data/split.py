@@ -22,12 +22,18 @@ def split_indices(
     run's seed, so that every cell of a study is scored on the same images. split="tile": the groups in `val_tiles`,
     or the `fold`-th group (from 0) when they are sorted. Raises UserError for an unknown group, a fold out of range,
     or a side without images.
+
+    Windows of one image stay together. Images without a mask never validate if others have one; of those with, the
+    ones that the user put no point into validate, or where there are none, `val_fraction` of them. With no mask at all
+    split="random" gives every image to both sides: their points are divided instead, by `divide_points`.
     """
+    masked = any(s.has_mask for s in samples) or not samples
+    if split == "random" and not masked:
+        return list(range(len(samples))), list(range(len(samples)))
     if split == "random":
-        by_name = sorted(range(len(samples)), key=lambda i: samples[i].image_id)
-        n_val = round(len(samples) * val_fraction)
-        held_out = {by_name[k] for k in np.random.default_rng(split_seed).permutation(len(samples))[:n_val].tolist()}
-        detail = f"data.val_fraction={val_fraction} of {len(samples)} images"
+        chosen, count = _random_images(samples, val_fraction, split_seed)
+        held_out = {i for i, s in enumerate(samples) if s.whole in chosen}
+        detail = f"data.val_fraction={val_fraction} of {count} images"
     elif split == "tile":
         groups = sorted({s.group for s in samples}, key=lambda g: (len(g), g))
         chosen = _held_out_groups(groups, val_tiles, fold)
@@ -35,11 +41,25 @@ def split_indices(
         detail = f"data.val_tiles={','.join(sorted(chosen))} of {len(groups)} tiles"
     else:
         raise UserError(f"split={split!r} is unknown; choose random or tile")
-    train = [i for i in range(len(samples)) if i not in held_out]
+    train = [i for i, s in enumerate(samples) if i not in held_out and (s.points is None or len(s.points) or s.scene)]
+    held_out = {i for i in held_out if samples[i].has_mask or not masked}
     for side, indices in (("validation", held_out), ("training", train)):
         if not indices:
             raise UserError(f"split={split} with {detail} leaves no {side} image")
     return train, sorted(held_out)
+
+
+def _random_images(samples: Sequence[Sample], val_fraction: float, split_seed: int) -> tuple[set[str], int]:
+    """The whole images that validate, and the number of those that could."""
+    names = sorted({s.whole for s in samples if s.has_mask})
+    pointed = {s.whole for s in samples if s.points is not None and len(s.points)}
+    given = any(s.points is not None for s in samples)
+    if given and (blank := set(names) - pointed):
+        return blank, len(names)
+    n_val = round(len(names) * val_fraction)
+    if given:
+        n_val = max(n_val, 1)
+    return {names[k] for k in np.random.default_rng(split_seed).permutation(len(names))[:n_val].tolist()}, len(names)
 
 
 def _held_out_groups(groups: list[str], val_tiles: Sequence[str | int] | None, fold: int | None) -> set[str]:

@@ -1,0 +1,104 @@
+"""Which files of a folder are images and masks, and which belong together: by stem, whatever the suffix."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path, PurePath
+
+from sparse_seg.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+MASK_SUFFIXES = (".png", ".tif", ".tiff")
+WHOLE = 2**26
+"""Bytes of a file up to which its content is hashed; of larger ones size, time and both ends."""
+
+
+def find(root: Path, pattern: str, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
+    """The images that a pattern names, by id: what the pattern's wildcards and the folders below stand for.
+
+    pattern: a folder within root ("images"), searched with all below it, several ("*/images": the image
+    "Tile 1/images/a.jpg" is "Tile 1/a"), or files ("labels/*_mask.png": "labels/a_mask.png" is "a"). Hidden files do
+    not count. Raises UserError if two files have the same id.
+    """
+    found: dict[str, Path] = {}
+    for key, path in _matches(root, pattern, tuple(suffixes)):
+        if key in found:
+            raise UserError(
+                f"{found[key]} and {path} are both called {key!r}: which one is meant?\n"
+                "move one away, or name a pattern: data.images='images/*.tif', data.masks='masks/*.png'"
+            )
+        found[key] = path
+    return found
+
+
+def _matches(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    if "**" in pattern or not pattern:
+        raise UserError(f"{pattern!r} is no pattern of images: name a folder, it is searched with all below it")
+    base = Path(PurePath(pattern).anchor) if PurePath(pattern).is_absolute() else root
+    patterns = PurePath(pattern).parts[1 if base is not root else 0 :]
+    for match in sorted(base.glob("/".join(patterns))):
+        parts = match.relative_to(base).parts
+        wild = [part for part, p in zip(parts, patterns, strict=True) if _is_wild(p)]
+        if match.is_dir():
+            for path in sorted(match.rglob("*")):
+                below = path.relative_to(match)
+                if _is_image(path, suffixes) and not any(p.startswith(".") for p in (*parts, *below.parts)):
+                    yield PurePath(*wild, below.with_suffix("")).as_posix(), path
+        elif _is_image(match, suffixes) and not match.name.startswith("."):
+            yield (
+                PurePath(*wild[: len(wild) - _is_wild(patterns[-1])], _stem(match.name, patterns[-1])).as_posix(),
+                match,
+            )
+
+
+def _is_wild(pattern: str) -> bool:
+    return bool(re.search(r"[*?\[]", pattern))
+
+
+def _is_image(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.suffix.lower() in suffixes and path.is_file()
+
+
+def _stem(name: str, pattern: str) -> str:
+    """What the stars of a file's pattern stand for, without a suffix."""
+    if "*" not in pattern:
+        return PurePath(name).stem
+    match = re.fullmatch("(.*)".join(re.escape(p) for p in pattern.split("*")), name)
+    stem = "".join(match.groups()) if match else PurePath(name).stem
+    return PurePath(stem).stem if PurePath(stem).suffix.lower() in SUFFIXES else stem
+
+
+@cache
+def _digest(path: Path, size: int, changed: int) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= WHOLE:
+            return hashlib.file_digest(file, "sha256").digest()
+        digest.update(f"{size} {changed}".encode() + file.read(2**20))
+        file.seek(-(2**20), 2)
+        digest.update(file.read())
+    return digest.digest()
+
+
+def digest(path: Path) -> bytes:
+    """SHA-256 of a file, or what stands for it. Raises UserError if it cannot be opened."""
+    try:
+        stat = path.stat()
+        return _digest(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"cannot open {path}: {error.strerror}") from error
+
+
+def by_name(images: dict[str, Path], root: Path) -> dict[str, str]:
+    """Every name that a file of points may use for an image → its id: the id, the path, the file's name, with or
+    without suffix. A name that two images share is left out, unless it is an id.
+    """
+    names: dict[str, str] = {}
+    shared = set()
+    for key, path in images.items():
+        relative = PurePath(path.relative_to(root)) if path.is_relative_to(root) else PurePath(path)
+        for name in {relative.as_posix(), path.name, path.stem, key + path.suffix}:
+            if names.setdefault(name, key) != key:
+                shared.add(name)
+    return {n: k for n, k in names.items() if n not in shared} | {key: key for key in images}

@@ -1,0 +1,218 @@
+"""A folder of one's own imagery as a data set: images, and masks or points or both."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_seg.data.classfile import ClassFile, read_classes
+from sparse_seg.data.folder import pair_sample
+from sparse_seg.data.layout import MASK_SUFFIXES, by_name, digest, find
+from sparse_seg.data.own_points import Bad, Place, label_names, read_own_points
+from sparse_seg.data.pixels import Picture, holds_numbers, probe, read_sample
+from sparse_seg.data.sample import ImageSet, Sample
+from sparse_seg.errors import UserError
+
+POINTS_FILES = ("points.csv", "points.geojson")
+LARGEST = 2**28
+"""Pixels of an image that is read as a whole; a larger one wants `data.tile`."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a folder. images, masks: id → file."""
+
+    root: Path
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    points: Path | None
+    classes: Path
+
+    @property
+    def unpaired(self) -> list[Path]:
+        """Masks without an image."""
+        return [path for key, path in self.masks.items() if key not in self.images]
+
+
+def files_of(
+    root: str | Path | None,
+    images: str = "images",
+    masks: str = "masks",
+    points_file: str | None = None,
+    classes: str = "classes.yaml",
+) -> Files:
+    """Look for the files, without reading any. Names are relative to root; points_file also to the working directory.
+
+    Raises UserError if root is no folder, holds no image, or has two files of points.
+    """
+    if not root:
+        raise UserError("data=folder needs data.root=FOLDER: a folder with images/ and masks/, points.csv or both")
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"data.root={root} is no folder")
+    found = find(folder, images)
+    if not found:
+        raise UserError(
+            f"no image (.jpg, .png, .tif) in {folder / images}\n"
+            "name their folder or a pattern, relative to data.root: data.images=FOLDER, data.images='*/images'"
+        )
+    points = [folder / name for name in POINTS_FILES if (folder / name).is_file()]
+    if points_file:
+        given = Path(points_file).expanduser()
+        points = [given if given.is_file() or not (folder / given).is_file() else folder / given]
+    if len(points) > 1:
+        raise UserError(f"{points[0]} and {points[1]} are both there; say which one: data.points_file={points[0]}")
+    return Files(folder, found, find(folder, masks, MASK_SUFFIXES), points[0] if points else None, folder / classes)
+
+
+def content_of(files: Files) -> dict[str, str]:
+    """What a run on this folder depends on, as short digests: the images by name and size, all else by content."""
+    listed = {k: f"{files.images[k].name} {files.images[k].stat().st_size}" for k in sorted(files.images)}
+    parts = {
+        "images": repr(listed).encode(),
+        "masks": b"".join(k.encode() + digest(files.masks[k]) for k in sorted(files.masks)),
+        "points": digest(files.points) if files.points and files.points.is_file() else b"",
+        "classes": digest(files.classes) if files.classes.is_file() else b"",
+    }
+    return {name: hashlib.sha256(part).hexdigest()[:12] for name, part in parts.items()}
+
+
+def folder(
+    root: str | Path | None = None,
+    images: str = "images",
+    masks: str = "masks",
+    points_file: str | None = None,
+    classes: str = "classes.yaml",
+    bands: Sequence[int] | None = None,
+    scale: Sequence[float] | None = None,
+    tile: int | None = None,
+    empty_windows: bool = False,
+    on_bad_point: str = "error",
+    points_crs: str | None = None,
+) -> ImageSet:
+    """The images below `root` with their masks, points or both; nothing but headers is read now.
+
+    images, masks: a folder or pattern, see `layout.find`; they belong together by their ids. points_file: CSV or
+    GeoJSON, None for points.csv or points.geojson in root if there. classes: a YAML file, see `read_classes`.
+    bands, scale: see `open_raster`. tile: cut every image into windows of (tile, tile) pixels; those without points or
+    mask are left out, and with empty_windows=False those that a run puts no point into. on_bad_point: "error" or
+    "skip". points_crs: see `read_own_points`.
+
+    Raises:
+        UserError: what is given cannot be used; each message names the file, the value and the way out.
+    """
+    bands, scale = _check(bands, scale, tile, on_bad_point)
+    files = files_of(root, images, masks, points_file, classes)
+    if not files.points and not files.masks:
+        raise UserError(
+            f"{files.root} has neither masks in {masks} nor points.csv or points.geojson: nothing says what is where\n"
+            "name them: data.masks=FOLDER, data.points_file=FILE"
+        )
+    code = read_classes(files.classes)
+    pictures = {key: probe(path, files.masks.get(key)) for key, path in files.images.items()}
+    notes = [f"{len(files.unpaired)} masks have no image, such as {files.unpaired[0]}"] if files.unpaired else []
+    points: dict[str, NDArray[np.int64]] = {}
+    if files.points:
+        bad = Bad(skip=on_bad_point == "skip")
+        places = {key: Place(p.height, p.width, p.crs, p.transform) for key, p in pictures.items()}
+        labels = label_names(code.classes.names, code.indices)
+        points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, points_crs)
+        notes += [bad.note(files.points)] if bad.counts else []
+        if not any(len(p) for p in points.values()) and not files.masks:
+            raise UserError(f"{files.points} holds no point that can be used")
+    used = [key for key in sorted(pictures) if key in files.masks or len(points.get(key, ()))]
+    if len(used) < len(pictures):
+        notes.append(f"{len(pictures) - len(used)} of {len(pictures)} images have neither mask nor points: left out")
+    samples: list[Sample] = []
+    for key in used:
+        own = points.get(key, np.empty((0, 4), np.int64)) if files.points else None
+        samples += _samples(key, pictures[key], code, own, bands, scale, tile)
+    if not samples:
+        raise UserError(f"none of the {len(pictures)} images in {files.root / images} has a mask in {masks} or a point")
+    return ImageSet(
+        code.classes,
+        samples,
+        bands=bands,
+        scale=scale,
+        keep_empty=tile is None or empty_windows,
+        notes=tuple(notes),
+    )
+
+
+def _check(
+    bands: Sequence[int] | None, scale: Sequence[float] | None, tile: Any, on_bad_point: str
+) -> tuple[tuple[int, ...] | None, tuple[float, float] | None]:
+    """bands and scale as tuples; a single band three times. Raises UserError for values that cannot work."""
+    if bands is not None and (
+        not isinstance(bands, Sequence)
+        or isinstance(bands, str)
+        or not all(isinstance(b, int) and b > 0 for b in bands)
+    ):
+        raise UserError(f"data.bands={bands!r} must be a list of band numbers from 1: [4,3,2]")
+    if bands is not None and len(bands) not in (1, 3):
+        raise UserError(
+            f"data.bands={list(bands)} names {len(bands)} bands; the network takes three, such as [4,3,2], "
+            "or one, which it is given three times"
+        )
+    if scale is not None and not (
+        isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(s, int | float) for s in scale)
+    ):
+        raise UserError(f"data.scale={scale!r} must be two numbers, what becomes black and what white: [0,3000]")
+    if scale is not None and not scale[0] < scale[1]:
+        raise UserError(f"data.scale={list(scale)}: the first number, black, must be below the second, white")
+    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 32):
+        raise UserError(f"data.tile={tile!r} must be a whole number of pixels of at least 32, or null for whole images")
+    if on_bad_point not in ("error", "skip"):
+        raise UserError(f"data.on_bad_point={on_bad_point!r} is unknown; choose error or skip")
+    three = None if bands is None else tuple(bands) * (3 if len(bands) == 1 else 1)
+    return three, None if scale is None else (float(scale[0]), float(scale[1]))
+
+
+def _samples(
+    key: str,
+    picture: Picture,
+    code: ClassFile,
+    points: NDArray[np.int64] | None,
+    bands: tuple[int, ...] | None,
+    scale: tuple[float, float] | None,
+    tile: int | None,
+) -> list[Sample]:
+    """One sample, or one for each window that has a mask or a point."""
+    group = key.rpartition("/")[0] or key
+    plain = not picture.is_geotiff and not picture.has_alpha and bands is None and scale is None and tile is None
+    if plain and picture.mask and picture.mask.suffix.lower() == ".png" and not holds_numbers(picture.mask, code):
+        sample = pair_sample(picture.path, picture.mask, key, group, code.classes)  # as Dubai's, and its cache
+        return [replace(sample, points=points)]
+    content = hashlib.sha256(repr((code, bands, scale)).encode() + digest(picture.path))
+    content.update(digest(picture.mask) if picture.mask else b"")
+    if tile is None and picture.height * picture.width > LARGEST:
+        raise UserError(
+            f"{picture.path} has {picture.width}×{picture.height} pixels, too many to read as a whole: "
+            "cut it into windows with data.tile=256"
+        )
+    size = (tile or picture.height, tile or picture.width)
+    samples = []
+    for row in range(0, picture.height, size[0]):
+        for col in range(0, picture.width, size[1]):
+            mine = None if points is None else _within(points, row, col, size)
+            if picture.mask is None and not (mine is not None and len(mine)):
+                continue
+            own = content.copy()
+            own.update(repr((row, col, size, None if picture.mask or mine is None else mine.tolist())).encode())
+            read = partial(read_sample, picture, code, bands, scale, (row, col, *size), mine)
+            name, scene = (f"{key}@{row},{col}", key) if tile else (key, "")
+            samples.append(
+                Sample(name, group, own.hexdigest(), read, mine, picture.mask is not None, scene, (row, col))
+            )
+    return samples
+
+
+def _within(points: NDArray[np.int64], row: int, col: int, size: tuple[int, int]) -> NDArray[np.int64]:
+    """The points in a window, counted from its corner."""
+    moved = points - np.array([row, col, 0, 0], np.int64)
+    return moved[((moved[:, :2] >= 0) & (moved[:, :2] < size)).all(1)]

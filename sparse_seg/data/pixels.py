@@ -1,0 +1,247 @@
+"""Pixels of one's own images and masks, whole or by windows."""
+
+import struct
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from sparse_seg.data.classes import IGNORE_INDEX, Classes
+from sparse_seg.data.classfile import ClassFile
+from sparse_seg.data.folder import OffPaletteWarning, decode_mask
+from sparse_seg.data.sample import Image, Mask
+from sparse_seg.errors import UserError
+from sparse_seg.raster import GEO_SUFFIXES, Raster, import_rasterio, open_raster
+
+Window = tuple[int, int, int, int]
+"""row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The header of an image. crs, transform: of a GeoTIFF, as rasterio's, else None. mask: its file, if any."""
+
+    path: Path
+    height: int
+    width: int
+    mask: Path | None = None
+    crs: Any = None
+    transform: Any = None
+    has_alpha: bool = False
+    kind: str = "uint8 × 3"
+
+    @property
+    def is_geotiff(self) -> bool:
+        return self.path.suffix.lower() in GEO_SUFFIXES
+
+
+def probe(path: Path, mask: Path | None = None) -> Picture:
+    """Read an image's header and check that its mask is equally large.
+
+    Raises UserError if a file cannot be opened or the sizes differ.
+    """
+    picture = _probe(path)
+    if mask is not None and (other := _probe(mask)) and (other.height, other.width) != (picture.height, picture.width):
+        raise UserError(
+            f"image {path} is {picture.width}×{picture.height} but its mask {mask} is {other.width}×{other.height} "
+            "(width × height)\nthey must be equal: is this the mask of another image?"
+        )
+    return Picture(**{**vars(picture), "mask": mask})
+
+
+def _probe(path: Path) -> Picture:
+    if path.suffix.lower() in GEO_SUFFIXES:
+        with open_geotiff(path) as file:
+            transform = None if file.transform.is_identity else file.transform
+            kind = f"{'/'.join(dict.fromkeys(file.dtypes))} × {file.count}"
+            return Picture(path, file.height, file.width, None, file.crs, transform, kind=kind)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(path) as file:
+                has_alpha = "A" in file.getbands() or ("transparency" in file.info and file.mode != "P")
+                return Picture(path, file.height, file.width, has_alpha=has_alpha, kind=file.mode)
+    except PIL.Image.DecompressionBombError as error:
+        raise UserError(f"{path} is too large for its format: save it as GeoTIFF ({error})") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise UserError(
+            f"{path} is damaged or no image: {error}\nreplace it by an intact copy, or move it away"
+        ) from error
+
+
+def open_geotiff(path: Path) -> Any:
+    """An open GeoTIFF, as rasterio's. Raises UserError if it cannot be opened."""
+    rasterio = import_rasterio()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            return rasterio.open(path, driver="GTiff")
+    except rasterio.errors.RasterioError as error:
+        raise UserError(f"{path} is damaged or no GeoTIFF: {error}\nreplace it by an intact copy") from error
+
+
+def read_sample(
+    picture: Picture,
+    code: ClassFile,
+    bands: tuple[int, ...] | None,
+    scale: tuple[float, float] | None,
+    window: Window,
+    points: NDArray[np.int64] | None,
+) -> tuple[Image, Mask]:
+    """Read a window of an image and of its mask, or with no mask of its points. Unlabelled where there is no image.
+
+    Raises UserError if a file is damaged or the mask holds something else than the classes; issues `OffPaletteWarning`.
+    """
+    image, valid = _read_image(picture, bands, scale, window)
+    row, col, height, width = window
+    if picture.mask is None:
+        mask = np.full((height, width), IGNORE_INDEX, np.uint8)
+        if points is not None:
+            mask[points[:, 0], points[:, 1]] = points[:, 2]
+    else:
+        mask, off = read_mask(picture.mask, code, window)
+        if off:
+            warnings.warn(OffPaletteWarning(picture.mask, off), stacklevel=2)
+    mask[~valid] = IGNORE_INDEX
+    return image, mask
+
+
+def _read_image(
+    picture: Picture, bands: tuple[int, ...] | None, scale: tuple[float, float] | None, window: Window
+) -> tuple[Image, NDArray[np.bool_]]:
+    row, col, height, width = window
+    inner = min(height, picture.height - row), min(width, picture.width - col)
+    image, valid = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.bool_)
+    here = slice(inner[0]), slice(inner[1])
+    if picture.is_geotiff:
+        with open_raster(picture.path, bands, scale) as raster:
+            image[here], valid[here] = raster.read(row, col, *inner)
+    else:
+        image[here], valid[here] = _held(picture.path, bands, scale).read(row, col, *inner)
+    return image, valid
+
+
+@lru_cache(maxsize=1)
+def _held(path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] | None) -> Raster:
+    """A plain image, decoded once for all of its windows, which come one after the other."""
+    with ExitStack() as stack:
+        return stack.enter_context(open_raster(path, bands, scale))
+
+
+def holds_numbers(path: Path, code: ClassFile) -> bool:
+    """Whether a mask's values are the classes' indices: one band without a palette, and the classes have indices."""
+    if code.indices is None:
+        return False
+    if path.suffix.lower() in GEO_SUFFIXES:
+        with open_geotiff(path) as file:
+            return bool(file.count == 1 and not palette_of(file))
+    with PIL.Image.open(path) as file:
+        return file.mode in ("L", "1") or file.mode.startswith("I")
+
+
+def read_mask(path: Path, code: ClassFile, window: Window) -> tuple[Mask, int]:
+    """Read a window of a mask: class number or 255, and how many pixels hold neither a class nor unlabelled.
+
+    Raises UserError if the file is damaged, or, read as a whole, more than half of the pixels are such.
+    """
+    row, col, height, width = window
+    out = np.full((height, width), IGNORE_INDEX, np.uint8)
+    if path.suffix.lower() not in GEO_SUFFIXES:
+        mask, off = _whole_mask(path, code)
+        part = mask[row : row + height, col : col + width]
+        out[: part.shape[0], : part.shape[1]] = part
+        return out, off if part.shape == mask.shape else 0
+    with open_geotiff(path) as file:
+        rasterio = import_rasterio()
+        from rasterio.windows import Window as Rectangle
+
+        inner = Rectangle(col, row, min(width, file.width - col), min(height, file.height - row))
+        try:
+            values, valid = file.read(window=inner), file.read_masks(1, window=inner) > 0
+        except rasterio.errors.RasterioError as error:
+            raise UserError(f"{path} is damaged: {error}\nreplace it by an intact copy") from error
+        mask, unknown = _classes_of(values, palette_of(file), code)
+        whole = inner.height == file.height and inner.width == file.width
+    unknown &= valid
+    off = int(np.count_nonzero(unknown))
+    if whole and 2 * off > mask.size:
+        raise _foreign(path, off / mask.size, values[0][unknown], code)
+    mask[~valid] = IGNORE_INDEX
+    out[: mask.shape[0], : mask.shape[1]] = mask
+    return out, off
+
+
+@lru_cache(maxsize=1)
+def _whole_mask(path: Path, code: ClassFile) -> tuple[Mask, int]:
+    if not holds_numbers(path, code):
+        return decode_mask(path, code.classes)
+    with PIL.Image.open(path) as file:
+        try:
+            values = np.asarray(file.convert("L") if file.mode == "1" else file)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{path} is damaged or no image: {error}\nreplace it by an intact copy") from error
+    mask, unknown = _numbered(values, code)
+    off = int(np.count_nonzero(unknown))
+    if 2 * off > mask.size:
+        raise _foreign(path, off / mask.size, values[unknown], code)
+    return mask, off
+
+
+def palette_of(file: Any) -> dict[int, tuple[int, ...]]:
+    try:
+        return dict(file.colormap(1)) if file.count == 1 else {}
+    except ValueError:
+        return {}
+
+
+def _classes_of(
+    values: NDArray[Any], palette: dict[int, tuple[int, ...]], code: ClassFile
+) -> tuple[Mask, NDArray[np.bool_]]:
+    """values: (bands, H, W) of a GeoTIFF → class number or 255 (H, W), and what is neither."""
+    if len(values) == 1 and not palette and code.indices is not None:
+        return _numbered(values[0], code)
+    if palette:
+        table = np.zeros((256, 3), np.uint8)
+        for value, rgba in palette.items():
+            table[value] = rgba[:3]
+        rgb = table[values[0]]
+    else:
+        rgb = np.stack([values[k if len(values) >= 3 else 0] for k in range(3)], axis=-1)
+    mask = np.full(rgb.shape[:2], IGNORE_INDEX, np.uint8)
+    unknown = np.ones(rgb.shape[:2], np.bool_)
+    for index, colour in enumerate(code.classes.colours + code.classes.unlabelled):
+        hit = (rgb == colour).all(-1)
+        if index < len(code.classes):
+            mask[hit] = index
+        unknown &= ~hit
+    return mask, unknown
+
+
+def _numbered(values: NDArray[Any], code: ClassFile) -> tuple[Mask, NDArray[np.bool_]]:
+    """values: (H, W) of class indices → class number or 255, and what is neither a class nor unlabelled."""
+    mask = np.full(values.shape, IGNORE_INDEX, np.uint8)
+    unknown = values != IGNORE_INDEX
+    for number, index in enumerate(code.indices or ()):
+        mask[values == index] = number
+    unknown &= (mask == IGNORE_INDEX) & ~np.isin(values, code.blank)
+    return mask, unknown
+
+
+def _foreign(path: Path, share: float, values: NDArray[Any], code: ClassFile) -> UserError:
+    kinds, counts = np.unique(values, return_counts=True)
+    most = ", ".join(str(kinds[k]) for k in np.argsort(-counts)[:3])
+    known = ", ".join(f"{n} {i}" for n, i in zip(code.classes.names, code.indices or (), strict=False))
+    return UserError(
+        f"{path}: {share:.0%} of the pixels hold the value of no class, mostly {most}\n"
+        f"the classes are {known or _colours(code.classes)}: correct classes.yaml, or list a value under unlabelled"
+    )
+
+
+def _colours(classes: Classes) -> str:
+    return ", ".join(f"{n} {c}" for n, c in zip(classes.names, classes.colours, strict=True))
