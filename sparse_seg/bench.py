@@ -460,14 +460,15 @@ def job_cost(data: SparsePointsDataModule, folder: Path) -> list[Row]:
 def at_once(data: SparsePointsDataModule, folder: Path) -> list[Row]:
     """(h) Wall time of JOBS small runs: on a CPU one and two at a time, on a GPU 1, 2, 4 and 8 per GPU."""
     gpu = device().type == "cuda"
-    small = ["data.source.images=20", "trainer.max_epochs=3", f"seed={','.join(map(str, range(JOBS)))}"]
+    small = ["data.source.images=20", "trainer.max_epochs=3"]
     key, counts = ("jobs_per_gpu", (2, 4, 8)) if gpu else ("jobs", (2,))
 
-    def seconds(count: int) -> float:
+    def seconds(count: int, jobs: int = JOBS) -> float:
         words = [*words_of(folder, size=SIZE if gpu else 64, encoder=ENCODER if gpu else "resnet18"), *small]
+        words += [f"seed={','.join(map(str, range(jobs)))}"]
         return sweep_once(words, "hydra/launcher=processes", f"hydra.launcher.{key}={count}")[0]
 
-    seconds(1)  # fills the cache
+    seconds(1, jobs=1)  # fills the cache
     one = seconds(1)
     return [Row(f"(h) {JOBS} jobs, {key}={count} vs {key}=1", seconds(count), one) for count in counts]
 

@@ -60,7 +60,7 @@ def without_import_times(text: str) -> str:
 def test_a_job_that_is_killed_ends_alone(first, cwd):
     assert first.code == 1
     assert "2 runs, 0 of them done already" in first.out
-    assert "job failed (killed by signal 9): killed by signal 9" in first.err
+    assert "job 1 failed (killed by signal 9): killed by signal 9" in first.err
     assert (job_folder(cwd, 1) / "result.json").exists()
     assert not (job_folder(cwd, 0) / "result.json").exists()
 
