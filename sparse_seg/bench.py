@@ -51,7 +51,7 @@ ROUNDS, PATIENCE = 5, 12.0
 """(c): steps per variant, and the seconds after which a variant gets no further step."""
 LABELS, LOSS_ROUNDS, LOSS_CALLS = 100, 15, 20
 STARTS, ANSWERS = 2, 3
-JOBS = 8
+JOBS, RUN_IMAGES = 8, 72
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_STEP = "first training step at"
 BEGAN = time.perf_counter()
@@ -451,7 +451,7 @@ def job_cost(data: SparsePointsDataModule, folder: Path) -> list[Row]:
 
     As many images as Dubai has. The first run also makes the cache of decoded images.
     """
-    words = [*words_of(folder), "data.source.images=72", "trainer.max_epochs=1", "seed=0,1"]
+    words = [*words_of(folder), f"data.source.images={RUN_IMAGES}", "trainer.max_epochs=1", "seed=0,1"]
     seconds, epochs = sweep_once(words)
     cost = (seconds - sum(epochs)) / len(epochs)
     return [Row("(g) fixed cost of a job vs its 50 epochs", cost, 50 * median(epochs), max_ratio=0.05)]
