@@ -44,13 +44,17 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent), **more}
 
 
+def heed_ctrl_c() -> None:
+    """For a child: a shell has its background jobs ignore Ctrl-C, and a process hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(*words: str, cwd: Path, options: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
     """`python [options] train.py words` in `cwd`; whatever is left of its process group is killed at the end."""
     command = [sys.executable, *options, str(TRAIN), *words]
     popen: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # A shell has its background jobs ignore Ctrl-C, and a process hands that on.
-    popen |= {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    popen |= {"start_new_session": True, "preexec_fn": heed_ctrl_c}
     with subprocess.Popen(command, cwd=cwd, env=environment(), **popen) as process:
         try:
             yield process

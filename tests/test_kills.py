@@ -17,16 +17,21 @@ from processes import TINY, started, train
 
 from sparse_seg.checkpoint import resume_point
 
-KILLS = 20
+KILLS, EPOCHS = 20, 20
 WORDS = (
-    "-m", *TINY, "seed=0,1,2", "trainer.max_epochs=12", "data.source.images=12", "scheduler=cosine", "loss=custom",
-    "loss._target_=probes.random_loss", "data.num_workers=1",
+    "-m", *TINY, "seed=0,1,2", f"trainer.max_epochs={EPOCHS}", "data.source.images=12", "scheduler=cosine",
+    "loss=custom", "loss._target_=probes.random_loss", "data.num_workers=1",
 )  # fmt: skip
 FIGURES = ("fingerprint", "train_loss", "val_miou", "iou", "confusion_matrix", "labelled_pixels")
 
 
 def results(cwd: Path) -> dict[str, dict]:
     return {p.parent.name: json.loads(p.read_text()) for p in cwd.glob("outputs/runs/*/result.json")}
+
+
+def epochs(cwd: Path) -> int:
+    """Rows of all histories."""
+    return sum(len(p.read_text().splitlines()) - 1 for p in cwd.glob("outputs/runs/*/history.csv"))
 
 
 def jobs_of(parent: int) -> list[int]:
@@ -45,10 +50,16 @@ def test_twenty_kills_leave_the_figures_of_a_quiet_sweep(tmp_path):
     draw, kills, ends = random.Random(0), 0, {"sweep": 0, "job": 0}
     while kills < KILLS:
         with started(*WORDS, cwd=killed) as sweep:
-            # Until a job has begun; its import takes seconds, an epoch less than one.
             while sweep.poll() is None and not jobs_of(sweep.pid):
                 time.sleep(0.1)
-            time.sleep(draw.uniform(0, 12))
+            if draw.random() < 0.6:  # while it trains, not while it starts
+                before = epochs(killed)
+                while sweep.poll() is None and epochs(killed) == before:
+                    time.sleep(0.1)
+                time.sleep(draw.uniform(0, 2))
+            else:
+                time.sleep(draw.uniform(0, 8))
+            assert sweep.poll() is None, "the sweep ended before its kills"
             whom = draw.choice(list(ends))
             for pid in [sweep.pid] if whom == "sweep" else jobs_of(sweep.pid):
                 with contextlib.suppress(ProcessLookupError):
@@ -63,7 +74,7 @@ def test_twenty_kills_leave_the_figures_of_a_quiet_sweep(tmp_path):
     for name, result in expected.items():
         assert {k: mine[name][k] for k in FIGURES} == {k: result[k] for k in FIGURES}
         history = (killed / "outputs" / "runs" / name / "history.csv").read_text().splitlines()
-        assert [line.split(",")[0] for line in history] == ["epoch", *map(str, range(1, 13))]
+        assert [line.split(",")[0] for line in history] == ["epoch", *map(str, range(1, EPOCHS + 1))]
     logs = "".join(p.read_text() for p in killed.glob("outputs/runs/*/log.txt"))
     assert len(re.findall("goes on after epoch", logs)) >= 3, "hardly any kill met a run that was training"
     assert not list(killed.rglob("*.tmp")) and not list(killed.rglob("failed.json"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from processes import ROOT, TINY, Ended, started, train
+from processes import ROOT, TINY, Ended, heed_ctrl_c, started, train
 
 from sparse_seg import schema, sweep
 from sparse_seg.errors import UserError
@@ -227,7 +227,8 @@ def test_ctrl_c_ends_the_child_and_the_sweep(tmp_path):
     pid = tmp_path / "pid"
     child = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(600)"
     code = f"import sys; from sparse_seg import sweep; sweep._run_child([sys.executable, '-c', {child!r}])"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True) as parent:
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as parent:
         assert wait(lambda: pid.exists() and pid.read_text() != "", 60)
         parent.send_signal(signal.SIGINT)
         _, err = parent.communicate(timeout=60)
