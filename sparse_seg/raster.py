@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ Scale = tuple[float, float]
 Window = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 
-class Raster:
+class Raster(ABC):
     """An image that is open for reading.
 
     height, width: pixels. count: how many bands `read` returns. crs: rasterio's CRS or None. transform: the affine
@@ -52,8 +53,8 @@ class Raster:
         image[~valid] = 0
         return image, valid
 
-    def _read(self, row: int, col: int, height: int, width: int) -> Window:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, row: int, col: int, height: int, width: int) -> Window: ...
 
 
 @contextmanager

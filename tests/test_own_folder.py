@@ -338,4 +338,5 @@ def test_notes_are_lines_of_the_log(tmp_path: Path) -> None:
 def test_no_warning_comes_of_plain_tiffs(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        folder(make(tmp_path / "own", NAMES)).samples[4].read()
+        image, mask = folder(make(tmp_path / "own", NAMES)).samples[4].read()
+    assert image.shape[:2] == mask.shape
