@@ -193,7 +193,7 @@ def slurm(tmp_path, monkeypatch) -> Path:
 def test_slurm_runs_the_jobs_and_a_preempted_one_goes_on(slurm, tmp_path):
     words = (
         *TINY, "seed=0,1", "trainer.max_epochs=3", "hydra/launcher=slurm", "hydra.launcher.partition=debug",
-        "loss=custom", "loss._target_=probes.slow_loss", "hydra.launcher.additional_parameters={qos: low}",
+        "loss=custom", "loss._target_=probes.slow_loss", "+hydra.launcher.additional_parameters.qos=low",
     )  # fmt: skip
     with started("-m", *words, cwd=tmp_path) as process:
         end = time.monotonic() + TIMEOUT
