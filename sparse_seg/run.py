@@ -42,6 +42,7 @@ QUIET = (
     ".*does not have many workers.*",  # decoded images come from memory
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",
+    ".*`srun` command is available.*",  # a sweep's job starts its own ranks
     ".*lr_scheduler.step.*before.*optimizer.step.*",  # OneCycleLR counts its own construction
     ".*You're resuming from a checkpoint that ended before.*",
 )

@@ -197,19 +197,19 @@ def test_slurm_runs_the_jobs_and_a_preempted_one_goes_on(slurm, tmp_path):
     )  # fmt: skip
     with started("-m", *words, cwd=tmp_path) as process:
         end = time.monotonic() + TIMEOUT
-        history = None
-        while history is None:
+        last = None
+        while last is None:
             assert time.monotonic() < end and process.poll() is None, process.communicate()
             time.sleep(0.1)
-            history = next((p for p in tmp_path.glob("outputs/runs/*seed=1*/history.csv")), None)
+            last = next((p for p in tmp_path.glob("outputs/runs/*seed=1*/checkpoints/last.ckpt")), None)
         os.kill(int((slurm / "pid1").read_text()), signal.SIGUSR2)
         out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, (out, err, (slurm / "log").read_text())
     assert (slurm / "requeued").read_text().split() == ["77_1"]
     results = {p.parent.name: json.loads(p.read_text()) for p in tmp_path.glob("outputs/runs/*/result.json")}
     assert len(results) == 2 and all(len(r["train_loss"]) == 3 for r in results.values())
-    log = (history.parent / "log.txt").read_text()
-    assert log.count("goes on after epoch") == 1 and "failed.json" not in os.listdir(history.parent)
+    log = (last.parents[1] / "log.txt").read_text()
+    assert log.count("goes on after epoch") == 1 and "failed.json" not in os.listdir(last.parents[1])
     script = next(p for p in slurm.iterdir() if "#SBATCH" in p.read_text()).read_text()
     for line in ("--array=0-1%256", "--partition=debug", "--qos=low", "--gpus-per-node=1", "--signal=USR2@120"):
         assert f"#SBATCH {line}\n" in script
