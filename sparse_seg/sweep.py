@@ -93,6 +93,7 @@ def run_job(cfg: DictConfig) -> Outcome:
 
     Returns its status ("done", "done already", "failed") and seconds; never raises for a failing job.
     """
+    os.chdir(HydraConfig.get().runtime.cwd)  # a worker of Ray starts elsewhere
     child = Child.of(cfg)
     if is_finished(cfg, child.folder):
         return child.skipped()
