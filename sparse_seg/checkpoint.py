@@ -56,6 +56,9 @@ class RunCheckpoint(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir) / "checkpoints"
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.last_is_whole = trainer.ckpt_path is not None and Path(trainer.ckpt_path).name == LAST
+
     def _save_weights(self, trainer: L.Trainer, task: Any, name: str, row: dict[str, float]) -> None:
         if trainer.is_global_zero:
             content = {"state_dict": task.network.state_dict(), "model": self.model, "epoch": row["epoch"]}
@@ -70,9 +73,10 @@ class RunCheckpoint(Checkpoint):
         elif last:
             self._save_weights(trainer, pl_module, "final.ckpt", row)
         if last or row["epoch"] % self.every_n_epochs == 0:
-            if trainer.is_global_zero and (self.folder / LAST).exists():
+            if trainer.is_global_zero and self.last_is_whole:  # a damaged one must not take the place of a good one
                 os.replace(self.folder / LAST, self.folder / PREVIOUS)
             trainer.save_checkpoint(self.folder / LAST)
+            self.last_is_whole = True
 
 
 def drop_resume_state(folder: Path) -> None:

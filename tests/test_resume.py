@@ -80,7 +80,7 @@ def chain(base) -> Chain:
         point = resume_point(folder(cwd))
         chain.last.append(point and point[1])
         if fate == "SIGKILL 3":
-            for copy in ("cut", "damaged"):
+            for copy in ("cut", "damaged", "twice"):
                 shutil.copytree(cwd, base / copy)
     return chain
 
@@ -140,6 +140,17 @@ def test_no_epoch_comes_twice(again):
     for tag in ("loss/train", "miou/val", "optimizer/lr"):
         assert [e.step for e in events.Scalars(tag)] == [1, 2, 3, 4], tag
     assert [e.value for e in events.Scalars("loss/train")] == pytest.approx(result(again)["train_loss"])
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(base, chain):
+    cwd = base / "twice"
+    checkpoints = folder(cwd) / "checkpoints"
+    good = (checkpoints / "previous.ckpt").read_bytes()
+    (checkpoints / "last.ckpt").write_bytes(b"cut")
+    ended = run(cwd, "SIGKILL 3")
+    assert ended.code == -9 and "goes on after epoch 1 of 4" in ended.out, ended.err
+    assert resume_point(folder(cwd)) == (checkpoints / "last.ckpt", 2)
+    assert (checkpoints / "previous.ckpt").read_bytes() == good
 
 
 def test_nothing_half_written_is_left(again):
