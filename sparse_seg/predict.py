@@ -2,8 +2,7 @@
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from torch import Tensor
 from sparse_seg.areas import Areas, pixel_area
 from sparse_seg.data.sample import Mask
 from sparse_seg.errors import UserError
-from sparse_seg.hardware import native_precision
+from sparse_seg.inference import Labeller, find_images, make_writable, parser
 from sparse_seg.maps import NODATA, Map, Overlay, new_map, written_whole
-from sparse_seg.raster import GEO_SUFFIXES, SUFFIXES, open_raster
+from sparse_seg.raster import GEO_SUFFIXES, open_raster
 from sparse_seg.scoring import Scores, Truth, find_masks
-from sparse_seg.sliding import Windows, blended
-from sparse_seg.trained import Trained, find_checkpoint, load_trained
 
 DESCRIPTION = """\
 Label images of any size with a trained network.
@@ -38,27 +35,9 @@ Written to DIR, STEM being the image's name without its suffix:
   scores.json          with --masks: IoU per class, their mean and the confusion matrix over all images
 """
 
-SCALE = """\
-pixels of the network per pixel of the image, default 1. Training resizes whole images to data.size, so a network
-trained at 256 on images of 800 pixels has seen everything at 0.32 of its size: give --scale 0.32 for images of that
-resolution. 1 is right where training images were not resized.
-"""
-
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        "python -m sparse_seg.predict", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    p.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a .ckpt file")
-    p.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=f"files or folders ({', '.join(SUFFIXES)})")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    p.add_argument("--final", action="store_true", help="the last epoch's weights instead of the best epoch's")
-    p.add_argument("--window", type=int, metavar="PIXELS", help="side of a window, default: the training size")
-    p.add_argument("--overlap", type=int, metavar="PIXELS", help="of neighbouring windows, default: a quarter of one")
-    p.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help=SCALE)
-    p.add_argument("--batch-size", type=int, default=4, metavar="N", help="windows at a time, default 4")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default auto")
-    p.add_argument("--precision", choices=["auto", "32", "bf16"], default="auto", help="auto: the fastest in hardware")
+    p = parser("predict", DESCRIPTION)
     p.add_argument("--overlay", action="store_true", help="also the image under the colours of its classes")
     p.add_argument("--confidence", action="store_true", help="also the probability of the winning class in percent")
     p.add_argument("--masks", type=Path, metavar="DIR", help="score against colour-coded masks of the same stems")
@@ -79,11 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
 class Job:
     """What holds for every image of a call."""
 
-    trained: Trained
-    network: Callable[[Tensor], Tensor]
-    windows: Windows
-    device: torch.device
-    batch_size: int
+    labeller: Labeller
     overlay: bool
     confidence: bool
     areas: Areas
@@ -94,14 +69,12 @@ def _predict_all(options: argparse.Namespace) -> int:
     images = find_images(options.images)
     masks = find_masks(options.masks, images) if options.masks else {}
     targets = _targets(images, options.out)
-    trained = load_trained(find_checkpoint(options.run, options.final))
-    windows = _windows(options, trained.size)
-    device = _device(options.device)
-    network = _network(trained, device, options.precision)
-    scores = Scores(trained.classes) if options.masks else None
-    _make_writable(options.out)
-    areas = Areas(trained.classes)
-    job = Job(trained, network, windows, device, options.batch_size, options.overlay, options.confidence, areas, scores)
+    labeller = Labeller(options)
+    classes = labeller.trained.classes
+    scores = Scores(classes) if options.masks else None
+    make_writable(options.out)
+    areas = Areas(classes)
+    job = Job(labeller, options.overlay, options.confidence, areas, scores)
     failed = 0
     for image in images:
         try:
@@ -123,24 +96,12 @@ def predict_image(path: Path, target: Path, job: Job, mask: Path | None = None) 
     Raises:
         UserError: the image or its mask cannot be read, or an output cannot be written.
     """
-    from rich.console import Console
-    from rich.progress import Progress, TimeRemainingColumn
-
-    classes = job.trained.classes
+    trained = job.labeller.trained
+    classes = trained.classes
     counts, scores = np.zeros(256, np.int64), Scores(classes)
     with ExitStack() as stack:
-        raster = stack.enter_context(open_raster(path, job.trained.bands, job.trained.scale))
+        raster = stack.enter_context(open_raster(path, trained.bands, trained.scale))
         truth = Truth(mask, raster, classes) if mask is not None else None
-        progress = Progress(
-            *Progress.get_default_columns()[:3],
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        stack.enter_context(progress)
-        total = job.windows.count(raster.height, raster.width, len(classes))
-        bar = progress.add_task(path.name, total=total)
         maps: list[Map] = [stack.enter_context(new_map(target, raster, classes))]
         overlay = Overlay(raster, classes) if job.overlay else None
         confidence = None
@@ -148,16 +109,7 @@ def predict_image(path: Path, target: Path, job: Job, mask: Path | None = None) 
             name = target.with_name(f"{target.stem}.confidence{target.suffix}")
             confidence = stack.enter_context(new_map(name, raster))
         maps += [overlay] if overlay is not None else []
-        for row, col, logits, valid in blended(
-            raster.read,
-            job.network,
-            (raster.height, raster.width),
-            len(classes),
-            job.windows,
-            job.batch_size,
-            job.device,
-            lambda n: progress.advance(bar, n),
-        ):
+        for row, col, logits, valid in stack.enter_context(job.labeller.strips(raster, path.name)):
             labels = _labels(logits, valid)
             counts += np.bincount(labels.ravel(), minlength=256)
             for each in maps:
@@ -187,22 +139,6 @@ def _percent(logits: Tensor, valid: np.ndarray) -> Mask:
     return percent
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and the images that lie directly in the folders named, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-            if not inside:
-                raise UserError(f"{path} holds no image: a file's name must end in {', '.join(SUFFIXES)}")
-            found |= dict.fromkeys(inside)
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise UserError(f"no such image or folder: {path}")
-    return list(found)
-
-
 def _targets(images: list[Path], out: Path) -> dict[Path, Path]:
     """Where each image's class map goes. Raises UserError if two would be one, or one an input."""
     targets: dict[Path, Path] = {}
@@ -216,52 +152,6 @@ def _targets(images: list[Path], out: Path) -> dict[Path, Path]:
             raise UserError(f"the class map of {image} would replace the image {target}: choose another --out")
         source[target], targets[image] = image, target
     return targets
-
-
-def _windows(options: argparse.Namespace, size: int) -> Windows:
-    window = options.window if options.window is not None else size
-    if window < 32 or window % 32:
-        raise UserError(f"--window {window} must be a positive multiple of 32, as the network halves it five times")
-    if options.batch_size < 1:
-        raise UserError(f"--batch-size {options.batch_size} must be at least 1")
-    return Windows(window, options.overlap if options.overlap is not None else window // 4, options.scale)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as e:
-        line = (str(e).splitlines() or ["?"])[0]
-        raise UserError(f"--device {name} cannot be used: {line}") from e
-    return device
-
-
-def _network(trained: Trained, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
-    module = trained.network.to(device)
-    if precision == "auto":
-        fast = native_precision("cpu" if device.type == "cpu" else "auto") == "bf16-mixed"
-    else:
-        fast = precision == "bf16"
-
-    def network(image: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            logits: Tensor = module(image)
-        return logits
-
-    return network
-
-
-def _make_writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as e:
-        raise UserError(f"--out {out} cannot be written: {e.strerror}") from e
 
 
 def _write(path: Path, text: str) -> None:
