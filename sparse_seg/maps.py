@@ -119,6 +119,11 @@ def _palette(classes: Classes) -> NDArray[np.uint8]:
     return palette
 
 
+def rgb_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, B) → (H, W, 3): the first three bands, or the first one as grey."""
+    return image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, 2)
+
+
 class Overlay:
     """The image half covered by the colours of its classes, RGB; of a large one every n-th pixel."""
 
@@ -130,7 +135,7 @@ class Overlay:
     def write(self, row: int, col: int, values: NDArray[np.uint8]) -> None:
         n, (height, width) = self.every, values.shape
         image, _ = self.raster.read(row, col, height, width)
-        rgb = image[..., :3] if self.raster.count >= 3 else image[..., :1].repeat(3, 2)
+        rgb = rgb_of(image)
         part = np.s_[-row % n :: n, -col % n :: n]
         seen, labels = rgb[part], values[part]
         mixed = ((seen.astype(np.uint16) + self.palette[labels]) // 2).astype(np.uint8)

@@ -1,0 +1,234 @@
+"""Where to click next: `python -m sparse_seg.suggest RUN IMAGES… --n 20 --out DIR`."""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+from sparse_seg.clicks import CRITERIA, Candidates, choose
+from sparse_seg.data.classes import IGNORE_INDEX
+from sparse_seg.errors import UserError
+from sparse_seg.inference import Labeller, find_images, make_writable, parser
+from sparse_seg.maps import written_whole
+from sparse_seg.raster import gdal_env, import_rasterio, open_raster
+from sparse_seg.scoring import Truth, find_masks
+from sparse_seg.suggest_pictures import Thumbnail, draw_crops, draw_image
+
+DESCRIPTION = """\
+Choose the pixels that a person should label next.
+
+RUN is a run's folder or one of its checkpoints. The network goes over each image as `python -m sparse_seg.predict`
+does. Suggested are the pixels of which it is least certain, by its predictive entropy, but spread out: over the images,
+over the classes that it predicts, and within each image.
+
+Written to DIR:
+  suggest.csv       image, row, col in pixels, class for you to fill in; then what the network says of the pixel
+  suggest.geojson   the same as points that QGIS opens: longitude and latitude, where images have a map position
+  suggest.png       what lies around each of the first 40 pixels
+  STEM.suggest.png  each image that has suggestions, with their numbers, and the network's entropy
+
+Fill in the column or the property class, add the points to those that you have, and train again.
+"""
+
+CELLS = 32
+"""Candidates per side of a window: one for each cell of 8 pixels in a window of 256."""
+
+COLUMNS = ("image", "row", "col", "class", "predicted", "entropy", "confidence")
+
+
+@dataclass
+class Seen:
+    """What the network's pass over one image leaves. name: what the table calls it. candidates: as `choose` takes them.
+    apart: pixels between two suggestions. crs, transform: as `Raster`'s."""
+
+    path: Path
+    name: str
+    thumbnail: Thumbnail
+    candidates: NDArray[np.void]
+    apart: float
+    crs: Any
+    transform: Any
+
+
+@dataclass
+class Suggestion:
+    """number: from 1. row, col: pixels. label: class name from the mask, "" without one."""
+
+    number: int
+    seen: Seen
+    row: int
+    col: int
+    label: str
+    predicted: int
+    entropy: float
+    confidence: float
+    place: tuple[float, float] | None = field(default=None)
+    """Longitude and latitude of its centre."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = parser("suggest", DESCRIPTION)
+    p.add_argument("--n", type=int, default=20, metavar="N", help="how many pixels, over all images; default 20")
+    p.add_argument("--by", choices=CRITERIA, default="entropy", help="errors: most confident but wrong, by the masks")
+    p.add_argument("--masks", type=Path, metavar="DIR", help="fill in the classes from masks of the same stems")
+    return p
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0, or 1 if anything could not be done."""
+    options = _parser().parse_args(words)
+    try:
+        return _suggest(options)
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+
+
+def _suggest(options: argparse.Namespace) -> int:
+    if options.n < 1:
+        raise UserError(f"--n {options.n} must be at least 1")
+    if options.by == "errors" and not options.masks:
+        raise UserError("--by errors needs --masks DIR: what is wrong only a mask can say")
+    images = find_images(options.images)
+    masks = find_masks(options.masks, images) if options.masks else {}
+    labeller = Labeller(options)
+    make_writable(options.out)
+    names, seen, failed = unique_names(images), [], 0
+    share = -(-options.n // len(images))
+    for image in images:
+        try:
+            seen.append(look_at(image, names[image], labeller, options.by, share, masks.get(image)))
+        except UserError as e:  # the other images are worth a suggestion
+            print(f"error: {e}", file=sys.stderr)
+            failed += 1
+    suggestions = _chosen(seen, options.n, labeller)
+    _write_all(suggestions, labeller, options.out)
+    if len(suggestions) < options.n:
+        print(f"{len(suggestions)} of {options.n} pixels found: there are no more candidates")
+    return int(failed > 0)
+
+
+def unique_names(images: Sequence[Path]) -> dict[Path, str]:
+    """What the table calls each image: its file's name, with as many folders before it as set it apart."""
+    names = {}
+    for image in images:
+        parts = image.resolve().parts
+        others = [p.resolve().parts for p in images if p.resolve() != image.resolve()]
+        k = next(k for k in range(1, len(parts) + 1) if all(o[-k:] != parts[-k:] for o in others))
+        names[image] = PurePath(*parts[-k:]).as_posix()
+    longest = max(len(PurePath(n).parts) for n in names.values())
+    return {p: PurePath(*p.resolve().parts[-longest:]).as_posix() for p in images}
+
+
+def look_at(path: Path, name: str, labeller: Labeller, by: str, share: int, mask: Path | None = None) -> Seen:
+    """Run the network over one image. share: how many pixels it is likely to be asked for.
+
+    Raises:
+        UserError: the image or its mask cannot be read.
+    """
+    trained = labeller.trained
+    with open_raster(path, trained.bands, trained.scale) as raster, ExitStack() as stack:
+        truth = Truth(mask, raster, trained.classes) if mask is not None else None
+        cell = max(1, labeller.windows.extent // CELLS)
+        found = Candidates((raster.height, raster.width), cell, by)
+        thumbnail = Thumbnail(raster)
+        for row, col, logits, valid in stack.enter_context(labeller.strips(raster, path.name)):
+            height, width = valid.shape
+            found.add(row, col, logits, valid, truth.read(row, col, height, width) if truth is not None else None)
+            thumbnail.add(row, col, logits, valid)
+        if truth is not None:
+            truth.check()
+        # Points on a square grid with so many of them would lie twice as far from each other.
+        apart = (raster.height * raster.width / share) ** 0.5 / 2
+        return Seen(path, name, thumbnail, found.best(), apart, raster.crs, raster.transform)
+
+
+def _chosen(seen: list[Seen], n: int, labeller: Labeller) -> list[Suggestion]:
+    names = labeller.trained.classes.names
+    chosen = choose([s.candidates for s in seen], n, [s.apart for s in seen])
+    suggestions = [
+        Suggestion(
+            number=number,
+            seen=seen[image],
+            row=int(pixel["row"]),
+            col=int(pixel["col"]),
+            label="" if pixel["truth"] == IGNORE_INDEX else names[int(pixel["truth"])],
+            predicted=int(pixel["predicted"]),
+            entropy=float(pixel["entropy"]),
+            confidence=float(pixel["confidence"]),
+        )
+        for number, (image, pixel) in enumerate(chosen, 1)
+    ]
+    for each in suggestions:
+        if each.seen.crs is not None and each.seen.transform is not None:
+            each.place = _position(each)
+    return suggestions
+
+
+def _position(each: Suggestion) -> tuple[float, float]:
+    t, (x, y) = each.seen.transform, (each.col + 0.5, each.row + 0.5)
+    with gdal_env():
+        import_rasterio()
+        longitude, latitude = import_module("rasterio.warp").transform(
+            each.seen.crs, "OGC:CRS84", [t.a * x + t.b * y + t.c], [t.d * x + t.e * y + t.f]
+        )[:2]
+    return float(longitude[0]), float(latitude[0])
+
+
+def _write_all(suggestions: list[Suggestion], labeller: Labeller, out: Path) -> None:
+    classes = labeller.trained.classes
+    rows = [
+        (s.seen.name, s.row, s.col, s.label, classes.names[s.predicted], f"{s.entropy:.4f}", f"{s.confidence:.4f}")
+        for s in suggestions
+    ]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    with written_whole(out / "suggest.csv") as beside:
+        beside.write_text(text.getvalue(), encoding="utf-8")
+    placed = [s for s in suggestions if s.place is not None]
+    with written_whole(out / "suggest.geojson") as beside:
+        beside.write_text(json.dumps(geojson(placed or suggestions, classes.names), indent=1), encoding="utf-8")
+    draw_crops(out / "suggest.png", suggestions, labeller.trained)
+    for path in dict.fromkeys(s.seen.path for s in suggestions):
+        mine = [s for s in suggestions if s.seen.path == path]
+        name = mine[0].seen.name.replace("/", "_")
+        draw_image(out / f"{PurePath(name).stem}.suggest.png", mine, classes)
+    print(tabulate([(s.number, *row) for s, row in zip(suggestions, rows, strict=True)], ["", *COLUMNS]))
+    if 0 < len(placed) < len(suggestions):
+        print(f"suggest.geojson has the {len(placed)} pixels of images with a map position; suggest.csv has all")
+    print(f"written to {out}: suggest.csv, suggest.geojson and pictures. Fill in class, add them to your points, train")
+
+
+def geojson(suggestions: Sequence[Suggestion], names: Sequence[str]) -> dict[str, Any]:
+    """A FeatureCollection of Points: longitude and latitude, or column and row of the pixel's centre where there are
+    none. `data=folder` reads it back once the property class is filled in.
+    """
+    features = []
+    for s in suggestions:
+        properties = {
+            "number": s.number,
+            "image": s.seen.name,
+            "class": s.label or None,
+            "predicted": names[s.predicted],
+            "entropy": round(s.entropy, 4),
+            "confidence": round(s.confidence, 4),
+        }
+        x, y = s.place or (s.col + 0.5, s.row + 0.5)
+        geometry = {"type": "Point", "coordinates": [round(x, 9), round(y, 9)]}
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    return {"type": "FeatureCollection", "features": features}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
