@@ -82,18 +82,26 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def claim(folder: Path, cfg: DictConfig, figures: identity.Flat, choices: Mapping[str, str]) -> None:
-    """Write config.yaml into a held folder. Refuses another run's folder, or clears it if `overwrite` says so."""
+    """Write config.yaml into a held folder. Refuses another run's folder, or clears it if `overwrite` says so.
+
+    What ended before its first epoch, as a run that met a damaged image, stands in nobody's way.
+    """
     if cfg.overwrite:
         for item in folder.iterdir():
             if item.name not in KEPT:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
-    elif differing := _differing(folder, figures, choices):
+    elif started(folder) and (differing := _differing(folder, figures, choices)):
         raise UserError(
             f"{folder} holds a run of another configuration; it differs in {'; '.join(differing[:5])}\n"
             "give another study=NAME, or overwrite=true to throw the old run away"
         )
     content = {"figures": figures, "config": OmegaConf.to_container(cfg)}
     write_atomically(folder / "config.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def started(folder: Path) -> bool:
+    """True if an epoch of the run was finished."""
+    return any((folder / name).exists() for name in ("history.csv", "result.json"))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -294,6 +294,14 @@ def test_a_folder_with_another_run_is_refused_and_nothing_is_lost(own: Done, fin
     assert contents(own.cwd) == before
 
 
+def test_what_ended_before_its_first_epoch_is_in_nobodys_way(own: Done) -> None:
+    edit_figures(own.folder, {"loss.gamma": 3.0})
+    for name in ("result.json", "history.csv"):
+        (own.folder / name).unlink()
+    assert again(own).code == 0
+    assert results(own.cwd) == [own.folder]
+
+
 def test_a_run_from_before_a_key_was_there_is_done(own: Done) -> None:
     edit_figures(own.folder, {}, drop=("loss.gamma", "data.source.groups"))
     assert again(own).out.startswith("done already")
