@@ -61,7 +61,8 @@ class Panels(L.Callback):
 
     A panel shows the first `images` training images with the points that the network is given, and the first `images`
     validation images, which it never trains on and which have no points. `panels/` holds the last panel and, for each
-    validation image, image.png, truth.png and prediction.png (class index, 255 = unlabelled), listed in index.json.
+    validation image, image.png, truth.png and prediction.png (class index, 255 = unlabelled), listed in index.json,
+    and points.png, what points of this density would be in it.
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 2) -> None:
@@ -109,11 +110,12 @@ def _predict(task: L.LightningModule, images: RGB) -> list[NDArray[np.uint8]]:
 
 def _save_validation(folder: Path, data: SparsePointsDataModule, task: L.LightningModule) -> None:
     images, truths = data.validation_arrays()
-    listed = []
+    listed, points = [], data.validation_points()
     for k, said in enumerate(_predict(task, images)):
         image_id = data.samples[data.val_indices[k]].image_id
         (folder / f"{k:03d}").mkdir(exist_ok=True)
-        for name, picture in (("image", images[k]), ("truth", truths[k]), ("prediction", said)):
+        pictures = {"image": images[k], "truth": truths[k], "prediction": said}
+        for name, picture in (pictures | ({"points": points[k]} if points is not None else {})).items():
             Image.fromarray(picture).save(folder / f"{k:03d}" / f"{name}.png")
         listed.append({"id": image_id, "folder": f"{k:03d}"})
     classes = {"classes": list(data.classes.names), "colours": [list(c) for c in data.classes.colours]}

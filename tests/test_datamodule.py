@@ -12,7 +12,7 @@ from conftest import CLASSES
 
 from sparse_seg.data.classes import IGNORE_INDEX
 from sparse_seg.data.datamodule import SparsePointsDataModule
-from sparse_seg.data.points import sample_points, write_points
+from sparse_seg.data.points import points_to_mask, sample_points, write_points
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.data.transforms import report_augmentation, resize_image, resize_mask
 from sparse_seg.errors import UserError
@@ -219,3 +219,15 @@ def test_the_last_incomplete_training_batch_is_dropped_and_no_validation_image_i
     assert len(data.train_indices) == 4
     assert [len(batch["index"]) for batch in data.train_dataloader()] == [3]
     assert len(targets(build(batch_size=1), training=False)) == 2
+
+
+def test_validation_images_have_points_for_pictures_alone(build):
+    data = build(points=5)
+    shown = data.validation_points()
+    for k, i in enumerate(data.val_indices):
+        sample = data.samples[i]
+        mask = sample.read()[1]
+        drawn = sample_points(mask, 5, 0, sample.image_id)
+        np.testing.assert_array_equal(shown[k], points_to_mask(drawn, mask.shape, (SIZE, SIZE)))
+        assert sample.image_id not in data.train_points
+    assert build(points="all").validation_points() is None

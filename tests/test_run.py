@@ -86,7 +86,8 @@ def test_a_run_writes_its_folder_and_nothing_else(done: Done) -> None:
     best_is_last = done.result["epoch_best"] == EPOCHS
     assert inside == {
         ".lock", "config.yaml", "points.csv", "history.csv", "log.txt", "hparams.yaml", "result.json",
-        "panels/panel.png", "panels/index.json", *(f"panels/000/{n}.png" for n in ("image", "truth", "prediction")),
+        "panels/panel.png", "panels/index.json",
+        *(f"panels/000/{n}.png" for n in ("image", "points", "truth", "prediction")),
         "checkpoints/best.ckpt", *([] if best_is_last else ["checkpoints/final.ckpt"]),
     }  # fmt: skip
 

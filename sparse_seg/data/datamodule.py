@@ -198,6 +198,22 @@ class SparsePointsDataModule(L.LightningDataModule):
         assert self._val is not None, "call setup() first"
         return self._val.images, self._val.targets
 
+    def validation_points(self) -> np.ndarray | None:
+        """What points of this density look like on the validation images, (N, H, W) uint8, 255 elsewhere.
+
+        They are drawn as those of training images, and used for pictures alone. None where points are not drawn.
+        """
+        drawn = self.points != "all" and not self.points_file and all(s.points is None for s in self.samples)
+        if not drawn:
+            return None
+        arrays = prepare(self.samples, self.size, self.cache_dir)
+        points = self._blank(len(self.val_indices))
+        for whole, windows in groupby(enumerate(self.val_indices), key=lambda pair: self.samples[pair[1]].whole):
+            places = {i: k for k, i in windows}
+            for i, found in self._draw(whole, list(places), arrays).items():
+                points[places[i]] = self._to_mask(i, found, arrays)
+        return points
+
     def _loader(self, dataset: SegmentationDataset, shuffle: bool) -> Loader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EpochBatchSampler(len(dataset), self.batch_size, shuffle, self.seed, rank, world)

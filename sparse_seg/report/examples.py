@@ -24,6 +24,7 @@ UNLABELLED = 255
 GREY = (160, 160, 160)
 RIGHT, WRONG = (235, 235, 235), (0xD5, 0x5E, 0x00)
 RULE = "the validation images with the lowest, the median and the highest mIoU"
+POINTS = "; their points show the density, and were not trained on"
 Array = np.ndarray[Any, Any]
 Picture = dict[str, Array]
 
@@ -33,7 +34,9 @@ def examples(block: Block) -> tuple[str, str, Figure] | None:
     for seed, run in block.cell(loss="focal", points=20, augment="report").iterrows():
         panels = Path(str(run["folder"])) / "panels"
         if (panels / "index.json").exists():
-            return "figure2", _caption(seed, RULE), _figure(panels, _read(panels / "index.json"))
+            index = _read(panels / "index.json")
+            drawn = all((panels / item["folder"] / "points.png").exists() for item in index["images"])
+            return "figure2", _caption(seed, RULE + (POINTS if drawn else "")), _figure(panels, index)
         if (panels / "panel.png").exists():
             said = "the first training images with their points, then the first validation images, which have none"
             return "figure2", _caption(seed, said), _sheet(panels / "panel.png")
