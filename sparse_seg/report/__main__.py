@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="only put the runs among the lines of FILE (.jsonl), and write its .csv",
     )
+    add("--budget", metavar="STUDY", help="would more points help? The fitted curve, its next doubling, what limits")
     add("--status", metavar="STUDY", help="list a study's runs: done, running, failed, unfinished")
     add("--outputs", type=Path, default=Path("outputs"), metavar="DIR", help="where the studies are (default: outputs)")
     add(
@@ -65,6 +66,10 @@ def _run(options: argparse.Namespace) -> None:
     from sparse_seg.report import results  # pandas and scipy, which the help needs not wait for
     from sparse_seg.report.blocks import blocks
 
+    if options.budget:
+        if options.studies or options.tables or options.keep:
+            raise UserError("--budget STUDY has tables of its own: leave out other studies, --tables and --keep")
+        options.studies = [options.budget]
     studies, numbers = _wanted(options)
     studies = studies or results.usual_studies(options.outputs, options.results)
     runs = results.load(studies, options.outputs, options.results)
@@ -74,7 +79,7 @@ def _run(options: argparse.Namespace) -> None:
         count = results.keep(runs.results, options.keep)
         _say(f"{options.keep} holds {count} runs; {options.keep.with_suffix('.csv')} is made from it")
         return
-    sections = _sections(parts, numbers)
+    sections = _budget(parts) if options.budget else _sections(parts, numbers)
     if options.figures or options.html:
         _pictures(options, sections, runs.sources)
     if options.out or not (options.figures or options.html):
@@ -109,13 +114,21 @@ def _sections(parts: "list[Block]", numbers: set[str] | None) -> "list[Section]"
     return [s for s in sections if s.tables or numbers is None]
 
 
+def _budget(parts: "list[Block]") -> "list[Section]":
+    from sparse_seg.report.budget import budget_tables
+    from sparse_seg.report.render import Section
+
+    return [Section(block, budget_tables(block)) for block in parts]
+
+
 def _tables(options: argparse.Namespace, sections: "list[Section]", sources: Sequence[str]) -> None:
     from sparse_seg.report import render
 
     forms = {"text": render.text, "markdown": render.markdown, "latex": render.latex, "csv": render.csv}
     shown = forms[options.format](sections, sources)
     if options.out:
-        path = options.out / f"tables.{SUFFIXES[options.format]}"
+        name = "budget" if options.budget else "tables"
+        path = options.out / f"{name}.{SUFFIXES[options.format]}"
         _write(path, (shown + "\n").encode())
         return
     if options.format == "csv":
@@ -124,11 +137,15 @@ def _tables(options: argparse.Namespace, sections: "list[Section]", sources: Seq
 
 
 def _pictures(options: argparse.Namespace, sections: "list[Section]", sources: Sequence[str]) -> None:
-    from sparse_seg.report.figures import figures_of, png
+    from sparse_seg.report.figures import figures_of, label_budget, png
     from sparse_seg.report.html import page
 
-    pictures = [[(name, caption, png(figure)) for name, caption, figure in figures_of(s.block)] for s in sections]
+    makers = [label_budget] if options.budget else []
+    found = [figures_of(s.block, makers) for s in sections]
+    pictures = [[(name, caption, png(figure)) for name, caption, figure in figures] for figures in found]
     if options.figures:
+        if options.budget and not any(pictures):
+            _say("no figure: there is no run with points per class")
         for path, content in _named(options.figures, sections, pictures):
             _write(path, content)
     if options.html:

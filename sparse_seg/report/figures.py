@@ -1,7 +1,7 @@
 """Figures from measured runs: training curves, label budget, confusion matrix, examples."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -15,7 +15,8 @@ from sparse_seg.report import published
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import loss_name
 from sparse_seg.report.examples import examples
-from sparse_seg.report.gains import densities, losses
+from sparse_seg.report.gains import losses
+from sparse_seg.report.groups import FULL, Group, groups
 from sparse_seg.report.intervals import Estimate, estimate
 
 DPI = 150
@@ -33,10 +34,10 @@ Named = tuple[str, str, Figure]
 """Name of the file, caption, figure."""
 
 
-def figures_of(block: Block) -> Iterator[Named]:
-    """Every figure that the block has runs for."""
-    makers = [confusion] if block.has_folds else [training_curves, examples, label_budget, confusion]
-    for make in makers:
+def figures_of(block: Block, makers: Sequence[Callable[[Block], Named | None]] = ()) -> Iterator[Named]:
+    """Every figure that the block has runs for. makers: those wanted, all by default."""
+    usual = [confusion] if block.has_folds else [training_curves, examples, label_budget, confusion]
+    for make in makers or usual:
         with matplotlib.rc_context(STYLE):
             made = make(block)
         if made is not None:
@@ -80,17 +81,16 @@ def _curve(axes: Axes, values: "np.ndarray[Any, Any]", i: int, label: str) -> No
 
 
 def label_budget(block: Block) -> Named | None:
-    """Final mIoU over points per class, with full supervision and the report's figures."""
+    """Final mIoU over points per class with the fitted curve, full supervision and the report's figures."""
     figure = Figure(figsize=(5.4, 3.4), layout="constrained")
     axes = figure.subplots()
     ticks: set[int] = set()
-    for i, loss in enumerate(losses(block, augment="report")):
-        chosen = {"loss": loss, "augment": "report"}
-        cells = {n: estimate(block.cell(**chosen, points=n)["miou_final"]) for n in densities(block, **chosen)}
-        found = {n: e for n, e in cells.items() if e is not None}
-        full = estimate(block.cell(**chosen, points="all")["miou_final"])
-        ticks |= set(found)
-        _budget_line(axes, found, full, i, loss_name(loss))
+    found = groups(block)
+    augment = next((g for g in found if g.augment == "report"), found[0]).augment
+    shown = [g for g in found if g.augment == augment and g.densities]
+    for group in shown:
+        ticks |= set(group.densities) | ({2 * group.densities[-1]} if len(group.densities) > 1 else set())
+        _budget_line(axes, group, losses(block).index(group.loss))
     if not ticks:
         return None
     said = published.TABLE1 if block.is_dubai else {}
@@ -101,27 +101,38 @@ def label_budget(block: Block) -> Named | None:
     axes.xaxis.set_major_locator(FixedLocator(sorted(ticks | set(said))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set(xlabel="points per class and image", ylabel="final mIoU")
+    low, high = axes.get_ylim()
+    axes.set(xlabel="points per class and image", ylabel="final mIoU", ylim=(max(low, 0), min(high, 1)))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     figure.set_size_inches(7.2, 3.4)
     caption = (
-        "Label budget: final mIoU over points per class, with augmentation. Band and bar: 95 % interval of the mean "
-        "over seeds; horizontal lines: full masks. The interval does not cover the choice of the validation images."
+        f"Label budget: final mIoU over points per class, augment={augment}. Marker and bar: mean over "
+        f"{shown[0].unit}s and its 95 % interval; line and band: the fitted curve and its 95 % interval, up to the "
+        "next doubling; horizontal lines: full masks. No interval covers the choice of the validation images."
     )
     return "label-budget", caption, figure
 
 
-def _budget_line(axes: Axes, found: dict[int, Estimate], full: Estimate | None, i: int, label: str) -> None:
-    colour, dash = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
-    if found:
-        points, values = [n * 1.03**i for n in found], list(found.values())  # side by side, not on top
-        axes.plot(points, [v.mean for v in values], color=colour, linestyle=dash, marker=MARKERS[i], label=label)
-        low, high = ([v.mean if bound is None else bound for v, bound in zip(values, b, strict=True)]
-                     for b in ([v.low for v in values], [v.high for v in values]))  # fmt: skip
-        axes.fill_between(points, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.vlines(points, low, high, color=colour, linewidth=1)  # where bands overlap, and for a single density
-    if full is not None:
+def _budget_line(axes: Axes, group: Group, i: int) -> None:
+    colour, dash, label = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], loss_name(group.loss)
+    scores, curve = group.scores["miou_final"], group.curves["miou_final"]
+    if curve is not None:
+        grid = np.geomspace(curve.points[0], 2 * curve.points[-1], 60)
+        values = [curve.value(n) for n in grid]
+        axes.plot(grid, [v.mean for v in values], color=colour, linestyle=dash)
+        axes.fill_between(grid, *_bounds(values), color=colour, alpha=0.15, linewidth=0)
+    found = {n: e for n in group.densities if (e := estimate(scores[n])) is not None}
+    points, means = [n * 1.03**i for n in found], [e.mean for e in found.values()]  # side by side, not on top
+    marker = MARKERS[i % len(MARKERS)]
+    axes.plot(points, means, color=colour, linestyle="none", marker=marker, label=label)
+    axes.vlines(points, *_bounds(list(found.values())), color=colour, linewidth=1)
+    if group.has_full and (full := estimate(scores[FULL])) is not None:
         axes.axhline(full.mean, color=colour, linestyle=dash, linewidth=1, label=f"{label}, full masks")
+
+
+def _bounds(values: Sequence[Estimate]) -> tuple[list[float], list[float]]:
+    """Lower and upper ends of the intervals, the mean where there is none."""
+    return [v.mean if v.low is None else v.low for v in values], [v.mean if v.high is None else v.high for v in values]
 
 
 def confusion(block: Block) -> Named | None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from sparse_seg.report import published
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import (
@@ -69,6 +71,11 @@ def _claim_holds(gains: list[Estimate | None]) -> str:
     )
 
 
+def share_of(runs: "pd.Series[float]", full: "pd.Series[float]") -> Estimate | None:
+    """Mean over the seeds, their index, that both have of 100 · runs / full, in percent."""
+    return estimate((100 * runs / full).dropna())
+
+
 def supervision_table(block: Block) -> Table | None:
     """Final mIoU per density as a share of that with full masks, with augmentation."""
     rows = []
@@ -80,7 +87,7 @@ def supervision_table(block: Block) -> Table | None:
         for n in densities(block, loss=loss, augment="report"):
             axes = full_axes | {"points": n}
             runs = block.cell(**axes)["miou_final"]
-            share = estimate((100 * runs / full).dropna())
+            share = share_of(runs, full)
             means = [measured(block, "miou_final", a) for a in (axes, full_axes)]
             rows.append((Cell(loss_name(loss)), count(n), *means, shown(share, SHARE), count(share.n if share else 0)))
     if not rows:

@@ -15,7 +15,16 @@ LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$",
 }  # fmt: skip
-SYMBOLS = {"±": r"$\pm$", "−": "$-$", "→": r"$\to$", "×": r"$\times$", "—": "---", "…": r"\ldots{}", "γ": r"$\gamma$"}
+SYMBOLS = {
+    "±": r"$\pm$",
+    "−": "$-$",
+    "→": r"$\to$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "—": "---",
+    "…": r"\ldots{}",
+    "γ": r"$\gamma$",
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,15 @@ def text(sections: Sequence[Section], sources: Sequence[str] = ()) -> str:
         parts.append(_underlined(section.block.title, "="))
         parts += [textwrap.fill(line, WIDTH) for line in about(section.block)]
         for table in section.tables:
-            notes = "\n".join(textwrap.fill(n, WIDTH, subsequent_indent="  ") for n in table.notes)
+            notes = "\n".join(_filled(n) for n in table.notes)
             title = f"Table {table.number}: {table.title}"
             parts.append(f"{_underlined(title, '-')}\n\n{grid(table, 'simple')}\n\n{notes}")
     return "\n\n".join(parts)
+
+
+def _filled(note: str) -> str:
+    """A sentence in lines of the terminal; a command stays whole, to be copied."""
+    return f"  {note}" if note.startswith("python ") else textwrap.fill(note, WIDTH, subsequent_indent="  ")
 
 
 def markdown(sections: Sequence[Section], sources: Sequence[str] = ()) -> str:

@@ -1,0 +1,187 @@
+"""Would more clicks help? Tables 7 and 8: the curve over points per class, its next doubling, the limiting classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparse_seg.report.blocks import Block
+from sparse_seg.report.cells import MIOU, MISSING, POINTS, SHARE, Cell, Table, count, coverage, number, seeds, shown
+from sparse_seg.report.curves import TESTED_FROM, Curve
+from sparse_seg.report.gains import share_of
+from sparse_seg.report.groups import FULL, Group, groups, joined, missing, more_densities, unit_of
+from sparse_seg.report.intervals import Estimate, estimate, paired
+
+
+def budget_tables(block: Block) -> list[Table]:
+    """Table 7, final mIoU over points per class with the fitted curve, and Table 8, the next doubling by class."""
+    found = groups(block)
+    with_points = [g for g in found if g.densities]
+    return [_curve_table(block, found), *([_class_table(block, with_points)] if with_points else [])]
+
+
+def _curve_table(block: Block, found: Sequence[Group]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    notes = [_covered(block)]
+    for group in found:
+        scores, curve = group.scores["miou_final"], group.curves["miou_final"]
+        full = scores[FULL] if group.has_full else None
+        for n in group.densities:
+            fitted = shown(curve.value(n) if curve else None, MIOU)
+            share = shown(share_of(scores[n], full) if full is not None else None, SHARE)
+            rows.append((*group.labels, count(n), shown(estimate(scores[n]), MIOU), fitted, share, _n(group, n)))
+        if full is not None:
+            rest = (Cell(MISSING), Cell(MISSING), _n(group, FULL))
+            rows.append((*group.labels, Cell(FULL), shown(estimate(full), MIOU), *rest))
+        if curve:
+            double = 2 * group.densities[-1]
+            value = shown(curve.value(double), MIOU)
+            rows.append((*group.labels, Cell(f"{double} (not run)"), Cell(MISSING), value, Cell(MISSING), count(0)))
+            notes.append(_fitted(group, curve))
+        notes += missing(group)
+    names = ("loss", "augment", "points per class", "final mIoU", "fitted curve", "share of full in %")
+    header = (*names, f"{unit_of(block)}s")
+    return Table("7", "label budget (final mIoU over points per class)", header, tuple(rows), tuple(notes), labels=3)
+
+
+def _n(group: Group, points: Any) -> Cell:
+    if group.unit == "tile":
+        return count(int(group.scores["miou_final"][points].count()))
+    return seeds(group.block, {"loss": group.loss, "augment": group.augment, "points": points})
+
+
+def _covered(block: Block) -> str:
+    if not block.has_folds:
+        return coverage(block)
+    return "± is half the 95 % interval of the mean over held-out tiles (t distribution); it does not cover the seed."
+
+
+def _fitted(group: Group, curve: Curve) -> str:
+    d, more = len(curve.points), joined(more_densities(curve.points))
+    tested = f"a fourth, points={more}, would test its shape" if d < TESTED_FROM else f"{d} densities test its shape"
+    if law := curve.power_law:
+        a, b, c = (number(v, "{:.3f}") for v in law)
+        values = f"a = {a}, b = {b}, c = {c}"
+        which = f"fitted: the saturating power law a − b·n^(−c), {values} ({tested})"
+    elif curve.saturates:
+        which = f"fitted: the saturating power law, whose best c is 0, a straight line in log2 n ({tested})"
+    else:
+        which = (
+            f"fitted: a straight line in log2 n, as {d} densities cannot show how a curve flattens (more can: "
+            f"points={more}). It takes every doubling to bring the same; where the curve flattens, the next brings less"
+        )
+    band = f"Band: delta method over {len(curve.scores)} {group.unit}s, 95 %, t distribution, for a curve of this shape"
+    left_out = len(group.scores["miou_final"]) - len(curve.scores)
+    if len(curve.scores) < 2:
+        return f"{group.name}: {which}. No band: it takes two {group.unit}s with a run at every density."
+    rest = f" ({group.unit}s left out of it for lack of a density: {left_out})" if left_out else ""
+    return f"{group.name}: {which}. {band}{rest}."
+
+
+def _class_table(block: Block, found: Sequence[Group]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    notes = [
+        "Gaps and gains are in points (hundredths of mIoU or IoU), paired over "
+        f"{unit_of(block)}s; the gain is that of the next doubling, from the curve fitted to each class.",
+    ]
+    for group in found:
+        n = group.densities[-1]
+        whole = _gain(group, "miou_final")
+        parts = sorted((_limit(group, name) for name in block.classes), key=lambda p: -_rank(p))
+        doubling = Cell(f"{n} → {2 * n}")
+        now = shown(estimate(group.scores["miou_final"][n]), MIOU)
+        gap = shown(_gap(group, "miou_final"), POINTS)
+        rows.append((*group.labels, Cell("all (mIoU)"), doubling, now, gap, Cell(MISSING), shown(whole, POINTS)))
+        for part in parts:
+            values = (shown(part.iou, MIOU), *(shown(v, POINTS) for v in (part.to_full, part.to_best, part.gain)))
+            rows.append((*group.labels, Cell(part.name), doubling, *values))
+        notes += [f"{group.name}: {line}" for line in (_doubling(group, whole), _limiting(group, parts))]
+    header = ("loss", "augment", "class", "doubling", "IoU now", "gap to full", "gap to best", "gain")
+    title = "the next doubling, and the classes that limit (IoU at the largest density)"
+    return Table("8", title, header, tuple(rows), tuple(notes), labels=3)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A class at the largest density. iou: from 0 to 1; the rest in points.
+
+    to_full: what full masks bring it, None without such runs. to_best: what it lacks to the best class. gain: of the
+    next doubling, None with one density.
+    """
+
+    name: str
+    iou: Estimate | None
+    to_full: Estimate | None
+    to_best: Estimate | None
+    gain: Estimate | None
+    best: str
+
+
+def _limit(group: Group, name: str) -> Limit:
+    n = group.densities[-1]
+    scores = {c: group.scores[f"iou_{c}"][n] for c in group.block.classes}
+    best = max(scores, key=lambda c: scores[c].mean() if scores[c].notna().any() else -1.0)
+    column = f"iou_{name}"
+    to_best = _points(paired(scores[best], scores[name])) if name != best else None
+    return Limit(name, estimate(scores[name]), _gap(group, column), to_best, _gain(group, column), best)
+
+
+def _rank(part: Limit) -> float:
+    """How much the class limits: its gap to full masks or, where that is unknown, what its IoU lacks to 1."""
+    if part.to_full is not None:
+        return part.to_full.mean
+    return -1.0 if part.iou is None else 1 - part.iou.mean
+
+
+def _gap(group: Group, column: str) -> Estimate | None:
+    scores = group.scores[column]
+    return _points(paired(scores[FULL], scores[group.densities[-1]])) if group.has_full else None
+
+
+def _gain(group: Group, column: str) -> Estimate | None:
+    curve = group.curves[column]
+    return _points(curve.gain()) if curve else None
+
+
+def _points(value: Estimate | None) -> Estimate | None:
+    return value.times(100) if value else None
+
+
+def _doubling(group: Group, gain: Estimate | None) -> str:
+    n = group.densities[-1]
+    opening = f"doubling from {n} to {2 * n} points per class"
+    if gain is None:
+        return f"{opening}: no expectation from one density."
+    return f"{opening} is expected to bring {number(gain.mean, POINTS)} points of mIoU{_verdict(group, gain)}."
+
+
+def _verdict(group: Group, gain: Estimate) -> str:
+    """The interval of a gain in points, and whether a gain is shown."""
+    if gain.low is None or gain.high is None:
+        return f"; without two {group.unit}s that have every density there is no interval, and no gain is shown"
+    said = ("a gain is shown" if gain.mean > 0 else "a loss is shown") if gain.shown else "no gain is shown"
+    curve = group.curves["miou_final"]
+    said += ", provided that the line goes on" if gain.shown and curve and not curve.saturates else ""
+    return f", 95 % interval {number(gain.low, POINTS)} to {number(gain.high, POINTS)}: {said}"
+
+
+def _limiting(group: Group, parts: Sequence[Limit]) -> str:
+    """The sentence on the class that limits most. parts: sorted by that."""
+    top, n = parts[0], group.densities[-1]
+    if top.iou is None:
+        return "no class has an IoU."
+    if top.to_full is not None and top.to_full.mean <= 0:
+        return f"no class is below full masks with {n} points per class."
+    opening = f"{top.name} limits mIoU most: IoU {number(top.iou.mean, MIOU)} with {n} points per class"
+    if top.to_full is not None:
+        lacking = sum(p.to_full.mean for p in parts if p.to_full is not None and p.to_full.mean > 0)
+        opening += (
+            f", {number(top.to_full.mean, SHARE)} points below full masks, {100 * top.to_full.mean / lacking:.0f} % of "
+            "what the classes lack together"
+        )
+        opening += "" if top.to_full.shown else " (a gap that is not shown: its interval includes 0 or is unknown)"
+    elif top.to_best is not None:
+        opening += f", {number(top.to_best.mean, SHARE)} points below the best class ({top.best})"
+    if top.gain is None:
+        return opening + "."
+    expected = f"{number(top.gain.mean, POINTS)} points{_verdict(group, top.gain)}"
+    return f"{opening}; the doubling is expected to bring it {expected}."

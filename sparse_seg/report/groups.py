@@ -1,0 +1,145 @@
+"""Runs that differ in points and seed only: their scores, their curves, and how to run what is missing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from sparse_seg.report.blocks import Block
+from sparse_seg.report.cells import Cell, loss_name
+from sparse_seg.report.curves import SATURATING_FROM, TESTED_FROM, Curve, fit
+from sparse_seg.report.gains import losses
+
+FULL = "all"
+COMMAND = "python train.py -m "
+DEFAULTS: dict[str, tuple[str, Any]] = {
+    "data": ("data", "dubai"),
+    "data.size": ("size", 256),
+    "data.batch_size": ("batch_size", 8),
+    "split": ("split", "random"),
+    "model.encoder": ("encoder", "resnet34"),
+    "model.encoder_weights": ("weights", "imagenet"),
+    "optimizer": ("optimizer", "adam"),
+    "optimizer.lr": ("lr", 1e-4),
+    "scheduler": ("scheduler", "none"),
+    "trainer.max_epochs": ("epochs", 50),
+}
+"""Word of the command line → its column in the runs and the default, which a command need not say."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of a block with one loss and one augmentation: they differ in points and seed (or tile) only."""
+
+    block: Block
+    loss: str
+    augment: str
+
+    @property
+    def unit(self) -> str:
+        return unit_of(self.block)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        return self.block.cell(loss=self.loss, augment=self.augment).reset_index()
+
+    @cached_property
+    def densities(self) -> list[int]:
+        """Points per class that have a run, ascending."""
+        return sorted({p for p in self.runs["points"] if isinstance(p, int)})
+
+    @property
+    def has_full(self) -> bool:
+        return FULL in set(self.runs["points"])
+
+    @cached_property
+    def scores(self) -> dict[str, pd.DataFrame]:
+        """miou_final and iou_<class>, from 0 to 1 → a row per seed (per tile: the mean of its seeds), a column per
+        density and, if it has runs, "all"; NaN where there is no run, or where a class has no IoU.
+        """
+        columns = ["miou_final", *(f"iou_{c}" for c in self.block.classes)]
+        key = {"tile": "fold", "seed": "seed"}[self.unit]
+        points = [*self.densities, *([FULL] if self.has_full else [])]
+        means = {p: self.runs[[q == p for q in self.runs["points"]]].groupby(key)[columns].mean() for p in points}
+        return {c: pd.DataFrame({p: m[c] for p, m in means.items()}) for c in columns}
+
+    @cached_property
+    def curves(self) -> dict[str, Curve | None]:
+        """The curve fitted to each of `scores`; None with fewer than two densities."""
+        return {column: fit(scores[self.densities]) for column, scores in self.scores.items()}
+
+    @property
+    def name(self) -> str:
+        return f"{loss_name(self.loss)}, augment={self.augment}"
+
+    @property
+    def labels(self) -> tuple[Cell, Cell]:
+        return Cell(loss_name(self.loss)), Cell(self.augment)
+
+
+def unit_of(block: Block) -> str:
+    """What its runs are repeated over: seed, or tile where tiles are held out in turn."""
+    return "tile" if block.has_folds else "seed"
+
+
+def groups(block: Block) -> list[Group]:
+    """Every loss and augmentation that has a run; the report's first."""
+    augments = sorted(set(block.runs["augment"]), key=lambda a: (a != "report", a))
+    found = [Group(block, loss, augment) for loss in losses(block) for augment in augments]
+    return [g for g in found if not g.runs.empty]
+
+
+def missing(group: Group) -> list[str]:
+    """What the group lacks for a curve, intervals and a share, and the command that runs it; empty if nothing."""
+    scores = group.scores["miou_final"]
+    reasons: list[str] = []
+    points: list[Any] = []
+    if len(group.densities) < 2:
+        one = f"there is one density ({group.densities[0]} points per class)" if group.densities else ""
+        reasons.append(
+            f"{one or 'there are full masks only'}, and a curve needs two, {SATURATING_FROM} to show how it flattens"
+        )
+        points += more_densities(group.densities)
+    for p in scores.columns[scores.isna().any()]:
+        reasons.append(f"points={p} lacks {group.unit} {joined(scores.index[scores[p].isna()])}")
+        points.append(p)
+    units = scores.index.astype(int).tolist()
+    if len(units) < 2:
+        reasons.append(f"one {group.unit} gives no interval")
+        points += list(scores.columns)
+        units += [u for u in range(4) if u not in units][:2]
+    if not group.has_full:
+        reasons.append(f"no run on full masks (points={FULL}), so the share of full supervision is unknown")
+        points.append(FULL)
+    if not reasons:
+        return []
+    wanted = sorted({p for p in points if p != FULL}) + ([FULL] if FULL in points else [])
+    run = "Run this, with any other values that these runs were given; finished ones are skipped:"
+    return [f"{group.name}: {'; '.join(reasons)}. {run}", command(group, wanted, units)]
+
+
+def more_densities(points: Sequence[int]) -> list[int]:
+    """Densities that make them four: doublings and halvings of the largest, nearest first."""
+    largest = max(points, default=20)
+    candidates = [largest, 2 * largest, largest // 2, largest // 4, 4 * largest, 8 * largest]
+    new = [n for n in dict.fromkeys(candidates) if n >= 1 and n not in points]
+    return sorted(new[: max(TESTED_FROM - len(points), 0)])
+
+
+def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
+    """The sweep of these densities and seeds (or tiles) in the group's configuration, as far as its columns tell it."""
+    run = group.runs.iloc[0]
+    seeds_of = units if group.unit == "seed" else group.block.seeds
+    words = [f"points={joined(points)}", f"loss={group.loss}", f"augment={group.augment}", f"seed={joined(seeds_of)}"]
+    words += [f"data.fold={joined(units)}"] if group.unit == "tile" else []
+    for word, (column, default) in DEFAULTS.items():
+        value = run.get(column, default)
+        value = "null" if pd.isna(value) else value
+        words += [f"{word}={value}"] if value != default else []
+    return COMMAND + " ".join([*words, f"study={run['study']}"])
+
+
+def joined(values: Iterable[Any]) -> str:
+    return ",".join(str(v) for v in values)
