@@ -13,7 +13,7 @@ from PIL import Image
 
 from sparse_seg.data.classes import IGNORE_INDEX, Classes
 from sparse_seg.errors import UserError
-from sparse_seg.panels import UNLABELLED
+from sparse_seg.panels import UNLABELLED, rgb_of
 from sparse_seg.raster import Raster, gdal_env, import_rasterio
 
 NODATA = IGNORE_INDEX
@@ -119,11 +119,6 @@ def _palette(classes: Classes) -> NDArray[np.uint8]:
     return palette
 
 
-def rgb_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, B) → (H, W, 3): the first three bands, or the first one as grey."""
-    return image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, 2)
-
-
 class Overlay:
     """The image half covered by the colours of its classes, RGB; of a large one every n-th pixel."""
 
@@ -135,9 +130,8 @@ class Overlay:
     def write(self, row: int, col: int, values: NDArray[np.uint8]) -> None:
         n, (height, width) = self.every, values.shape
         image, _ = self.raster.read(row, col, height, width)
-        rgb = rgb_of(image)
         part = np.s_[-row % n :: n, -col % n :: n]
-        seen, labels = rgb[part], values[part]
+        seen, labels = rgb_of(image[part]), values[part]
         mixed = ((seen.astype(np.uint16) + self.palette[labels]) // 2).astype(np.uint8)
         mixed[labels == NODATA] = seen[labels == NODATA]
         top, left = -(-row // n), -(-col // n)

@@ -8,6 +8,7 @@ import safetensors.torch
 import segmentation_models_pytorch as smp
 import timm
 import torch
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from sparse_seg.errors import UserError
@@ -19,8 +20,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class NormalisedNetwork(nn.Module):
     """A network behind its encoder's input normalisation.
 
-    forward: image float32 (B, 3, H, W) in 0..1 → logits (B, C, H, W). Mean and standard deviation are buffers, so a
-    checkpoint carries them.
+    forward: image float32 (B, in_channels, H, W) in 0..1 → logits (B, C, H, W). Mean and standard deviation, one of
+    each per channel, are buffers, so a checkpoint carries them.
     """
 
     mean: Tensor
@@ -36,13 +37,22 @@ class NormalisedNetwork(nn.Module):
         return self.network((image - self.mean) / self.std)
 
 
-def unet(classes: int, encoder: str = "resnet34", encoder_weights: str | None = "imagenet") -> NormalisedNetwork:
+def unet(
+    classes: int, encoder: str = "resnet34", encoder_weights: str | None = "imagenet", in_channels: int = 3
+) -> NormalisedNetwork:
     """Build a U-Net.
 
     classes: number of output channels. encoder: a name of segmentation_models_pytorch, `tu-…` for timm's.
     encoder_weights: "imagenet" (downloaded), None, or a local `.safetensors` or `.pth` file with smp's or timm's key
-    names. Only "imagenet" touches the network. Raises UserError for an unknown encoder, weights that cannot be had,
-    or a file of another network.
+    names. Only "imagenet" touches the network. in_channels: the image's bands, at least 1.
+
+    Pretrained weights are of red, green and blue. For other bands they become what smp and timm make of them: band k,
+    from 0, has the weights of channel k mod 3 in the first convolution, all times 3 ÷ in_channels so that the sum over
+    the bands keeps its size; a single band has the sum over the three channels. The input is normalised alike, with or
+    without pretrained weights: band k by mean and standard deviation of channel k mod 3, a single band by their
+    averages.
+
+    Raises UserError for an unknown encoder, weights that cannot be had, or a file of another network.
     """
     local = encoder_weights is not None and encoder_weights != "imagenet"
     if local and not Path(str(encoder_weights)).is_file():
@@ -50,23 +60,23 @@ def unet(classes: int, encoder: str = "resnet34", encoder_weights: str | None = 
             f"model.encoder_weights={encoder_weights} is neither imagenet, nor null, nor a file that exists"
         )
     try:
-        network = smp.Unet(encoder, encoder_weights=None, in_channels=3, classes=classes)
+        network = smp.Unet(encoder, encoder_weights=None, in_channels=in_channels, classes=classes)
     except (KeyError, RuntimeError) as e:
         raise UserError(f"model.encoder={encoder} is not an encoder of segmentation_models_pytorch: {_line(e)}") from e
     if local:
-        load_encoder_weights(network.encoder, Path(str(encoder_weights)), encoder)
+        load_encoder_weights(network.encoder, Path(str(encoder_weights)), encoder, in_channels)
     elif encoder_weights == "imagenet":
-        network.encoder = _imagenet_encoder(encoder)
-    return NormalisedNetwork(network, *_normalisation(encoder))
+        network.encoder = _imagenet_encoder(encoder, in_channels)
+    return NormalisedNetwork(network, *_normalisation(encoder, in_channels))
 
 
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _imagenet_encoder(encoder: str) -> nn.Module:
+def _imagenet_encoder(encoder: str, in_channels: int) -> nn.Module:
     try:
-        return smp.encoders.get_encoder(encoder, in_channels=3, depth=5, weights="imagenet")
+        return smp.encoders.get_encoder(encoder, in_channels=in_channels, depth=5, weights="imagenet")
     except Exception as e:  # every kind of network error of two download libraries, and "no such weights"
         raise UserError(
             f"the ImageNet weights of {encoder} cannot be loaded ({type(e).__name__}: {_line(e)}).\n"
@@ -74,10 +84,18 @@ def _imagenet_encoder(encoder: str) -> nn.Module:
         ) from e
 
 
-def _normalisation(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(encoder: str, in_channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     if encoder.startswith("tu-") and (cfg := timm.get_pretrained_cfg(encoder[3:])) is not None:
-        return cfg.mean, cfg.std
-    return IMAGENET_MEAN, IMAGENET_STD
+        mean, std = cfg.mean, cfg.std
+    return _per_band(mean, in_channels), _per_band(std, in_channels)
+
+
+def _per_band(values: tuple[float, ...], in_channels: int) -> tuple[float, ...]:
+    if in_channels == 1:
+        return (sum(values) / len(values),)
+    return tuple(values[k % len(values)] for k in range(in_channels))
 
 
 def _other_names(key: str) -> list[str]:
@@ -102,12 +120,24 @@ def _foreign(spare: list[str], used: set[str], encoder_name: str) -> list[str]:
     return [k for k in spare if k.removeprefix("encoder.").split(".")[0] in stages]
 
 
-def load_encoder_weights(encoder: nn.Module, path: Path, encoder_name: str) -> None:
+def _for_bands(weight: Tensor, shape: torch.Size, in_channels: int) -> Tensor:
+    """The weights (out, 3, h, w) of a convolution that sees the image, for in_channels bands; all others as they are.
+
+    shape: what the encoder has there.
+    """
+    sees_rgb = weight.ndim == 4 and weight.shape[1] == 3
+    if sees_rgb and shape == (weight.shape[0], in_channels, *weight.shape[2:]):
+        return adapt_input_conv(in_channels, weight)
+    return weight
+
+
+def load_encoder_weights(encoder: nn.Module, path: Path, encoder_name: str, in_channels: int = 3) -> None:
     """Load every tensor of an encoder from a file; all or nothing.
 
-    encoder_name: its name in segmentation_models_pytorch. The file may hold more: a classifier, a decoder. Raises
-    UserError if it cannot be read as tensors, lacks a tensor, has one of another shape, or holds a deeper network,
-    naming the first ones.
+    encoder_name: its name in segmentation_models_pytorch. in_channels: the encoder's; convolutions that see the image
+    are adapted as `unet` says, unless the file has them for as many. The file may hold more: a classifier, a decoder.
+    Raises UserError if it cannot be read as tensors, lacks a tensor, has one of another shape, or holds a deeper
+    network, naming the first ones.
     """
     try:
         if path.suffix == ".safetensors":
@@ -123,10 +153,10 @@ def load_encoder_weights(encoder: nn.Module, path: Path, encoder_name: str) -> N
         if name is None:
             if not key.endswith("num_batches_tracked"):  # files older than PyTorch 0.4.1 lack this counter
                 missing.append(key)
-        elif given[name].shape != own.shape:
+        elif (fitting := _for_bands(given[name], own.shape, in_channels)).shape != own.shape:
             other_shape.append(f"{key} {tuple(given[name].shape)} instead of {tuple(own.shape)}")
         else:
-            state[key] = given[name]
+            state[key] = fitting
             used.add(name)
     spare = [k for k in given if k not in used]
     foreign = [k for k in _foreign(spare, used, encoder_name) if not k.startswith(("decoder.", "segmentation_head."))]

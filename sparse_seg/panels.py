@@ -27,6 +27,11 @@ def colour(mask: NDArray[np.integer], classes: Classes) -> RGB:
     return palette[mask]
 
 
+def rgb_of(image: NDArray[np.uint8]) -> RGB:
+    """(H, W, bands) → (H, W, 3): the first three bands, or of one or two the first one as grey."""
+    return image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
+
+
 def draw_points(image: RGB, target: NDArray[np.integer], classes: Classes, radius: int = 3) -> RGB:
     """The image with a ringed dot for each labelled pixel of (H, W) `target`."""
     out = np.ascontiguousarray(image).copy()
@@ -62,7 +67,7 @@ class Panels(L.Callback):
     A panel shows the first `images` training images with the points that the network is given, and the first `images`
     validation images, which it never trains on and which have no points. `panels/` holds the last panel and, for each
     validation image, image.png, truth.png and prediction.png (class index, 255 = unlabelled), listed in index.json,
-    and points.png, what points of this density would be in it.
+    and points.png, what points of this density would be in it. Of more than three bands, pictures show the first three.
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 2) -> None:
@@ -89,16 +94,17 @@ class Panels(L.Callback):
     def _pictures(self, data: SparsePointsDataModule, task: L.LightningModule) -> dict[str, list[RGB]]:
         images, truths, targets = data.examples(self.images)
         said = _predict(task, images)
+        shown = [rgb_of(image) for image in images]
         return {
-            "image": list(images),
-            "points": [draw_points(i, t, data.classes) for i, t in zip(images, targets, strict=True)],
+            "image": shown,
+            "points": [draw_points(i, t, data.classes) for i, t in zip(shown, targets, strict=True)],
             "prediction": [colour(p, data.classes) for p in said],
             "truth": [colour(t, data.classes) for t in truths],
         }
 
 
-def _predict(task: L.LightningModule, images: RGB) -> list[NDArray[np.uint8]]:
-    """images: (N, H, W, 3) → N class maps (H, W). One by one: a picture must not depend on how many there are."""
+def _predict(task: L.LightningModule, images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """images: (N, H, W, bands) → N class maps (H, W). One by one: a picture must not depend on how many there are."""
     was_training = task.training
     task.eval()
     batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float() / 255
@@ -114,7 +120,7 @@ def _save_validation(folder: Path, data: SparsePointsDataModule, task: L.Lightni
     for k, said in enumerate(_predict(task, images)):
         image_id = data.samples[data.val_indices[k]].image_id
         (folder / f"{k:03d}").mkdir(exist_ok=True)
-        pictures = {"image": images[k], "truth": truths[k], "prediction": said}
+        pictures = {"image": rgb_of(images[k]), "truth": truths[k], "prediction": said}
         for name, picture in (pictures | ({"points": points[k]} if points is not None else {})).items():
             Image.fromarray(picture).save(folder / f"{k:03d}" / f"{name}.png")
         listed.append({"id": image_id, "folder": f"{k:03d}"})

@@ -64,7 +64,9 @@ def open_raster(
     """Open an image for reading by windows.
 
     path: a file with one of SUFFIXES. bands: the numbers of the bands to read, from 1 as in GDAL and in any order; None
-    for the first three, or a single one three times. Alpha bands never count; a palette is looked up.
+    for the first three without alpha, or a single one three times. A band of a GeoTIFF that is marked as alpha is an
+    image like the others where `bands` names it: unless told otherwise, GDAL marks the fourth of four uint8 bands so.
+    A palette is looked up.
     scale: (low, high), the values that become 0 and 255 with all between in proportion and all beyond clipped. uint8
     is taken as it is, with or without a scale; every other type needs one.
 
@@ -121,7 +123,10 @@ class _GeoTiff(Raster):
         interp = rasterio.enums.ColorInterp
         self._palette = None
         colour = [i + 1 for i, c in enumerate(file.colorinterp) if c != interp.alpha]
-        self._bands = _chosen(path, bands, colour, palette=file.colorinterp[0] == interp.palette)
+        if file.colorinterp[0] == interp.palette:
+            self._bands = _chosen(path, bands, [1, 2, 3])
+        else:
+            self._bands = _chosen(path, bands, colour, list(range(1, file.count + 1)))
         self.count = len(self._bands)
         if file.colorinterp[0] == interp.palette:
             self._palette = np.zeros((256, 3), np.uint8)
@@ -180,17 +185,18 @@ class _Plain(Raster):
         return np.ascontiguousarray(values[..., [b - 1 for b in self._bands]]), valid
 
 
-def _chosen(path: Path, bands: Sequence[int] | None, colour: list[int], palette: bool = False) -> list[int]:
-    """The numbers of the bands to read. colour: those that the file has without alpha."""
-    if palette:
-        colour = [1, 2, 3]
+def _chosen(path: Path, bands: Sequence[int] | None, colour: list[int], existing: list[int] | None = None) -> list[int]:
+    """The numbers of the bands to read. colour: those without alpha. existing: those that may be named, if others."""
     if bands is None:
         if len(colour) == 2 or not colour:
-            raise UserError(f"{path} has {len(colour)} bands without alpha: say which to use, data.bands=[1,1,2]")
+            raise UserError(f"{path} has {len(colour)} bands without alpha: say which to use, data.bands=[1,2]")
         return colour[:1] * 3 if len(colour) == 1 else colour[:3]
+    existing = existing or colour
     for band in bands:
-        if band not in colour:
-            raise UserError(f"data.bands={list(bands)}: {path} has no band {band}, only {', '.join(map(str, colour))}")
+        if band not in existing:
+            raise UserError(
+                f"data.bands={list(bands)}: {path} has no band {band}, only {', '.join(map(str, existing))}"
+            )
     if not bands:
         raise UserError("data.bands=[] names no band: leave it out to use the first three")
     return list(bands)

@@ -138,7 +138,7 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
     # Below its key, which an error names.
     loss = OmegaConf.create({"loss": _with_balanced_weights(cfg.loss, data.class_counts)}).loss
     task = SegmentationTask(
-        instantiate(cfg.model, classes=len(images.classes)),
+        _network(cfg, images),
         as_module(instantiate(loss)),
         instantiate(cfg.optimizer),
         images.classes.names,
@@ -211,6 +211,12 @@ def _build_data(cfg: DictConfig, images: "ImageSet") -> "SparsePointsDataModule"
     )
     data.setup()
     return data
+
+
+def _network(cfg: DictConfig, images: "ImageSet") -> Any:
+    # Networks of the user's own need not know of other images than RGB.
+    bands = {} if images.channels == 3 else {"in_channels": images.channels}
+    return instantiate(cfg.model, classes=len(images.classes), **bands)
 
 
 def _with_balanced_weights(node: Any, counts: list[int]) -> Any:

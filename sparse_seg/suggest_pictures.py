@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sparse_seg.clicks import entropy
 from sparse_seg.data.classes import Classes
-from sparse_seg.maps import rgb_of, written_whole
+from sparse_seg.maps import written_whole
+from sparse_seg.panels import rgb_of
 from sparse_seg.raster import Raster, open_raster
 from sparse_seg.trained import Trained
 

@@ -32,8 +32,9 @@ def one_cycle_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1
 class SegmentationTask(L.LightningModule):
     """Trains a network on partially labelled targets and scores it on full masks.
 
-    network: image (B, 3, H, W) → logits (B, C, H, W). loss: called as loss(logits, target, image=image), the mean over
-    the labelled pixels. optimizer: parameters → optimizer. scheduler: (optimizer, total_steps=…) → per-step schedule.
+    network: image (B, bands, H, W) → logits (B, C, H, W). loss: called as loss(logits, target, image=image), the mean
+    over the labelled pixels. optimizer: parameters → optimizer. scheduler: (optimizer, total_steps=…) → per-step
+    schedule.
 
     Under DDP each rank's loss is scaled by n_rank × world ÷ n_all, so that the averaged gradient is that of one
     process with the whole batch. That holds for losses that are means over labelled pixels; a region loss such as

@@ -1,6 +1,5 @@
 """A trained network, found and rebuilt from its checkpoint alone."""
 
-import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +77,7 @@ def load_trained(path: Path) -> Trained:
         raise UserError(f"{path} holds a network of {target}: only sparse_seg.model.unet is rebuilt from a file")
     if not re.fullmatch(r"[\w.-]+", encoder):  # timm takes hf-hub:NAME, and asks the network for it
         raise UserError(f"{path} names an encoder that is not taken from a file: {encoder!r}")
-    options: dict[str, Any] = {"classes": len(classes), "encoder": encoder, "encoder_weights": None}
-    if bands is not None and "in_channels" in inspect.signature(unet).parameters:
-        options["in_channels"] = len(bands)
-    network = unet(**options)
+    network = unet(len(classes), encoder, None, in_channels=3 if bands is None else len(bands))
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as e:

@@ -144,6 +144,57 @@ def test_the_real_imagenet_file_is_in_the_encoder_layer_by_layer():
     check_features(encoder, whole)
 
 
+@pytest.mark.parametrize("bands", [1, 2, 4, 13])
+@pytest.mark.parametrize("name", ["resnet18", "mobileone_s0"])
+def test_weights_of_rgb_become_those_of_other_bands_as_smp_does_it(tmp_path, name, bands):
+    theirs = encoder_of(name)
+    path = save(random_state(theirs), tmp_path / "weights.safetensors")
+    theirs.load_state_dict(load_file(path))
+    theirs.set_in_channels(bands, pretrained=True)
+    network = unet(3, name, str(path), bands).eval()
+    ours = network.network.encoder.state_dict()
+    assert ours.keys() == theirs.state_dict().keys()
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours[key], value)
+    with torch.inference_mode():
+        assert network(torch.rand(1, bands, 32, 32)).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 13])
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_byobnet", "test_efficientnet"])
+def test_weights_of_rgb_become_those_of_other_bands_as_timm_does_it(tmp_path, name, bands):
+    path = save(random_state(timm.create_model(name)), tmp_path / "weights.safetensors")
+    file = {"file": str(path), "hf_hub_id": None, "url": ""}
+    theirs = timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay=file, in_chans=bands, features_only=True, out_indices=(0, 1, 2, 3)
+    ).state_dict()
+    ours = unet(3, f"tu-{name}", str(path), bands).network.encoder.state_dict()
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[f"model.{key}"], value)
+
+
+def test_an_image_whose_bands_are_rgb_twice_is_seen_as_rgb(tmp_path):
+    given = {k: v - 0.5 if v.ndim == 4 else v.clamp(min=0.5) for k, v in random_state(encoder_of("resnet18")).items()}
+    path, image = str(save(given, tmp_path / "weights.safetensors")), torch.rand(1, 3, 64, 64)
+    rgb, twice = (unet(3, "resnet18", path, n).eval() for n in (3, 6))
+    with torch.inference_mode():
+        expected = rgb.network.encoder((image - rgb.mean) / rgb.std)[1]
+        both = torch.cat([image, image], 1)
+        torch.testing.assert_close(twice.network.encoder((both - twice.mean) / twice.std)[1], expected)
+    assert twice.mean.flatten().tolist() == rgb.mean.flatten().tolist() * 2
+    assert unet(3, "resnet18", None, 1).std.item() == pytest.approx((0.229 + 0.224 + 0.225) / 3)
+
+
+def test_a_file_with_as_many_bands_is_taken_as_it_is(tmp_path):
+    given = random_state(unet(3, "resnet18", None, 4).network.encoder)
+    path = str(save(given, tmp_path / "weights.safetensors"))
+    check_equal(unet(3, "resnet18", path, 4).network.encoder, given)
+    with pytest.raises(
+        UserError, match=r"1 of another shape \(conv1.weight \(64, 4, 7, 7\) instead of \(64, 3, 7, 7\)"
+    ):
+        unet(3, "resnet18", path)
+
+
 def test_a_file_of_another_network_is_refused_naming_the_first_keys(tmp_path):
     path = save(random_state(timm.create_model("test_efficientnet")), tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="another network") as caught:

@@ -136,7 +136,8 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bands": [1, 2, 3, 4]}, "data.bands=[1, 2, 3, 4] names 4 bands; the network takes three"),
+        ({"bands": []}, "data.bands=[] names 0 bands, not 1 to 128"),
+        ({"bands": [1] * 129}, "names 129 bands, not 1 to 128; null: the first three"),
         ({"bands": "rgb"}, "data.bands='rgb' must be a list of band numbers"),
         ({"bands": [0, 1, 2]}, "data.bands=[0, 1, 2] must be a list"),
         ({"scale": [5]}, "data.scale=[5] must be two numbers"),

@@ -100,8 +100,18 @@ def test_a_single_band_is_repeated_and_alpha_does_not_count(tmp_path):
     image, valid = read(path)
     np.testing.assert_array_equal(valid, pixels[1] > 0)
     np.testing.assert_array_equal(image, np.where(valid, pixels[0], 0)[..., None].repeat(3, 2))
-    with pytest.raises(UserError, match="no band 2, only 1"):
-        read(path, bands=[2])
+    with pytest.raises(UserError, match="no band 3, only 1, 2"):
+        read(path, bands=[3])
+
+
+def test_a_band_marked_as_alpha_is_an_image_where_it_is_named(tmp_path):
+    """GDAL marks the fourth of four uint8 bands so, near infrared as well."""
+    pixels = RNG.integers(0, 256, (4, 40, 70)).astype(np.uint8)
+    path = write_geotiff(tmp_path / "a.tif", pixels)
+    image, valid = read(path, bands=[1, 2, 3, 4])
+    np.testing.assert_array_equal(image, pixels.transpose(1, 2, 0))
+    assert valid.all()
+    np.testing.assert_array_equal(read(path)[1], pixels[3] > 0)
 
 
 def test_a_palette_of_a_geotiff_is_looked_up(tmp_path):

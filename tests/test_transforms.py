@@ -3,6 +3,7 @@
 import random
 
 import albumentations as A
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -65,6 +66,41 @@ def test_brightness_stays_within_its_range_and_uses_it():
     jitter = report_augmentation(0.2, 0, 0, 0)
     levels = np.array([augment(jitter, grey, grey[..., 0], [seed])[0].mean() for seed in range(100)])
     assert 80 <= levels.min() < 85 and 115 < levels.max() <= 120
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 13, 128])
+def test_images_of_any_number_of_bands_move_with_their_mask(bands):
+    pixels = np.stack([(NUMBERS.astype(int) * (k + 1) % 256).astype(np.uint8) for k in range(bands)], axis=2)
+    for seed in range(12):
+        image, mask = augment(GEOMETRY, pixels, NUMBERS, [seed])
+        np.testing.assert_array_equal(image, pixels.reshape(-1, bands)[mask])
+        np.testing.assert_array_equal(mask, augment(GEOMETRY, NUMBERED, NUMBERS, [seed])[1])
+
+
+@pytest.mark.parametrize("bands", [2, 4, 13])
+def test_jitter_of_other_bands_is_brightness_and_contrast_alike(bands):
+    grey = np.full((4, 4, bands), 100, np.uint8)
+    jitter = report_augmentation(0.2, 0, 0.9, 0.5)
+    for seed in range(30):
+        rgb = augment(report_augmentation(0.2, 0, 0, 0), grey[..., [0, 0, 0]], grey[..., 0], [seed])[0]
+        image = augment(jitter, grey, grey[..., 0], [seed])[0]
+        assert np.ptp(image) == 0 and abs(int(image[0, 0, 0]) - int(rgb[0, 0, 0])) <= 1
+    picture = np.random.default_rng(1).integers(60, 190, (SIDE, SIDE, bands)).astype(np.uint8)
+    for seed in range(30):
+        plain = augment(GEOMETRY, picture, NUMBERS, [seed])[0].astype(float)
+        image = augment(report_augmentation(0, 0.3), picture, NUMBERS, [seed])[0]
+        factor, shift = np.polyfit(plain.ravel(), image.ravel().astype(float), 1)
+        assert 0.69 < factor < 1.31 and np.abs(factor * plain + shift - image).max() < 1
+        assert abs(image.mean() - plain.mean()) < 1
+
+
+def test_three_bands_are_jittered_as_albumentations_does():
+    jitter = A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.1, 0.1), p=1.0)
+    theirs = A.Compose([*GEOMETRY.transforms[:3], jitter])
+    for seed in range(20):
+        np.testing.assert_array_equal(
+            augment(report_augmentation(), PICTURE, NUMBERS, [seed])[0], augment(theirs, PICTURE, NUMBERS, [seed])[0]
+        )
 
 
 def test_the_same_seed_gives_the_same_result_whatever_was_drawn_before():
@@ -155,6 +191,19 @@ def test_resized_images_keep_type_and_mean(native):
     assert abs(small.mean() - image.mean()) < 2
     flat = resize_image(np.full((*native, 3), (10, 200, 30), np.uint8), 16)
     assert (flat == (10, 200, 30)).all()
+
+
+@pytest.mark.parametrize("size", [7, 16, 30])
+def test_every_band_is_resized_by_itself(size):
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 13)).astype(np.uint8)
+    whole = resize_image(image, size)
+    assert whole.shape == (size, size, 13)
+    for k in range(13):
+        np.testing.assert_array_equal(whole[..., [k]], resize_image(image[..., [k]], size))
+    method = cv2.INTER_AREA if size <= 16 else cv2.INTER_LINEAR
+    np.testing.assert_array_equal(
+        resize_image(image[..., :3], size), cv2.resize(image[..., :3].copy(), (size, size), interpolation=method)
+    )
 
 
 def test_shrinking_an_image_averages_areas():

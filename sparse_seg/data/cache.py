@@ -30,7 +30,7 @@ FORMAT = "1"  # part of the key: raise it when the arrays below change
 class Arrays:
     """All images of a data set at training size, and their masks at native resolution, memory-mapped.
 
-    images: (N, size, size, 3) uint8. masks: (N, size, size) uint8. shapes: native (H, W) of each.
+    images: (N, size, size, bands) uint8. masks: (N, size, size) uint8. shapes: native (H, W) of each.
     """
 
     images: NDArray[np.uint8]
@@ -80,7 +80,7 @@ def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
     raw = {name: beside / f"{name}.raw" for name in ("images", "masks", "native")}
     try:
         # To the disk at once: the windows of a large image need not fit into memory.
-        shapes = []
+        shapes, bands = [], 3
         with warnings.catch_warnings(record=True) as caught, ExitStack() as stack:
             warnings.simplefilter("always")
             files = {name: stack.enter_context(path.open("wb")) for name, path in raw.items()}
@@ -90,8 +90,9 @@ def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
                 files["masks"].write(resize_mask(mask, size).tobytes())
                 files["native"].write(mask.tobytes())
                 shapes.append(mask.shape)
+                bands = image.shape[2]
         _report_off_palette(caught)
-        dimensions = {"images": (len(samples), size, size, 3), "masks": (len(samples), size, size), "native": None}
+        dimensions = {"images": (len(samples), size, size, bands), "masks": (len(samples), size, size), "native": None}
         for name, path in raw.items():
             np.save(beside / f"{name}.npy", np.memmap(path, np.uint8, "r", shape=dimensions[name]))
             path.unlink()

@@ -180,7 +180,7 @@ class SparsePointsDataModule(L.LightningDataModule):
     def examples(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The first `count` training and the first `count` validation images, for pictures.
 
-        Returns images (2·count, H, W, 3) uint8, full masks (2·count, H, W) and what the network is given of them,
+        Returns images (2·count, H, W, bands) uint8, full masks (2·count, H, W) and what the network is given of them,
         (2·count, H, W), all 255 for validation images.
         """
         assert self._train is not None and self._val is not None, "call setup() first"
@@ -194,7 +194,7 @@ class SparsePointsDataModule(L.LightningDataModule):
         return arrays.images[chosen], truths, np.concatenate([self._train.targets[:count], blank])
 
     def validation_arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """The validation images (N, H, W, 3) and their full masks (N, H, W), uint8, in the order of `val_indices`."""
+        """The validation images (N, H, W, bands) and their masks (N, H, W), uint8, in the order of `val_indices`."""
         assert self._val is not None, "call setup() first"
         return self._val.images, self._val.targets
 

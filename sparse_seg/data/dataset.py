@@ -18,7 +18,10 @@ PADDING = -1
 
 
 class SegmentationDataset(Dataset[dict[str, Tensor]]):
-    """Indexed by (epoch, index). An item: image float32 (3, H, W) in 0..1, target int64 (H, W), 255 = unlabelled."""
+    """Indexed by (epoch, index). An item: image float32 (bands, H, W) in 0..1, target int64 (H, W), 255 = unlabelled.
+
+    images: (N, H, W, bands). targets: (N, H, W). transform: moves both.
+    """
 
     def __init__(
         self,

@@ -267,8 +267,8 @@ def _command(files: Files, found: Found, most: int, crs: str | None, names: dict
     ]
     if deep:
         words.append("data.scale=[LOW,HIGH]")
-    if any(k.endswith("× 2") for k in kinds):
-        words.append("data.bands=[1]")
+    if any(p.bands == 2 and not p.has_alpha for p in found.pictures.values()):
+        words.append("data.bands=[1,2]")
     if any(max(p.width, p.height) > 2048 for p in found.pictures.values()):
         words.append("data.tile=256")
     if most:
@@ -278,6 +278,9 @@ def _command(files: Files, found: Found, most: int, crs: str | None, names: dict
         yield "There are no masks: a share of the points is held out, and the score is point accuracy, not mIoU."
     if deep:
         yield f"Pixels are {deep[0].split(' ')[0]}: put the values that shall be black and white for LOW and HIGH."
+    if (most_bands := max((p.bands for p in found.pictures.values()), default=3)) > 3:
+        every = ",".join(map(str, range(1, most_bands + 1)))
+        yield f"Of {most_bands} bands the first three are used unless you name others: data.bands=[{every}]"
     if found.damaged:
         yield "Replace the damaged files first, or move them away."
     yield "To train:"

@@ -21,6 +21,8 @@ from sparse_seg.errors import UserError
 POINTS_FILES = ("points.csv", "points.geojson")
 LARGEST = 2**28
 """Pixels of an image that is read as a whole; a larger one wants `data.tile`."""
+MOST_BANDS = 128
+"""What OpenCV 5 flips."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,12 @@ def folder(
         samples += _samples(key, pictures[key], code, own, bands, scale, tile)
     if not samples:
         raise UserError(f"none of the {len(pictures)} images in {files.root / images} has a mask in {masks} or a point")
+    if bands is not None and len(bands) != 3:
+        shown = "three" if len(bands) > 3 else "one"
+        notes.append(
+            f"{len(bands)} bands: pictures show the first {shown}, and augment=report changes brightness and contrast "
+            "alone, since saturation and hue are of RGB"
+        )
     return ImageSet(
         code.classes,
         samples,
@@ -154,10 +162,9 @@ def _check(
         or not all(isinstance(b, int) and b > 0 for b in bands)
     ):
         raise UserError(f"data.bands={bands!r} must be a list of band numbers from 1: [4,3,2]")
-    if bands is not None and len(bands) not in (1, 3):
+    if bands is not None and not 1 <= len(bands) <= MOST_BANDS:
         raise UserError(
-            f"data.bands={list(bands)} names {len(bands)} bands; the network takes three, such as [4,3,2], "
-            "or one, which it is given three times"
+            f"data.bands={list(bands)} names {len(bands)} bands, not 1 to {MOST_BANDS}; null: the first three"
         )
     if scale is not None and not (
         isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(s, int | float) for s in scale)
@@ -169,8 +176,8 @@ def _check(
         raise UserError(f"data.tile={tile!r} must be a whole number of pixels of at least 32, or null for whole images")
     if on_bad_point not in ("error", "skip"):
         raise UserError(f"data.on_bad_point={on_bad_point!r} is unknown; choose error or skip")
-    three = None if bands is None else tuple(bands) * (3 if len(bands) == 1 else 1)
-    return three, None if scale is None else (float(scale[0]), float(scale[1]))
+    read = None if bands is None else tuple(bands) * (3 if len(bands) == 1 else 1)
+    return read, None if scale is None else (float(scale[0]), float(scale[1]))
 
 
 def _samples(

@@ -25,7 +25,9 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Picture:
-    """The header of an image. crs, transform: of a GeoTIFF, as rasterio's, else None. mask: its file, if any."""
+    """The header of an image. crs, transform: of a GeoTIFF, as rasterio's, else None. mask: its file, if any. bands: of
+    a GeoTIFF, with alpha.
+    """
 
     path: Path
     height: int
@@ -35,6 +37,7 @@ class Picture:
     transform: Any = None
     has_alpha: bool = False
     kind: str = "uint8 × 3"
+    bands: int = 3
 
     @property
     def is_geotiff(self) -> bool:
@@ -60,7 +63,8 @@ def _probe(path: Path) -> Picture:
         with open_geotiff(path) as file:
             transform = None if file.transform.is_identity else file.transform
             kind = f"{'/'.join(dict.fromkeys(file.dtypes))} × {file.count}"
-            return Picture(path, file.height, file.width, None, file.crs, transform, kind=kind)
+            has_alpha = any(c.name == "alpha" for c in file.colorinterp)
+            return Picture(path, file.height, file.width, None, file.crs, transform, has_alpha, kind, file.count)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
@@ -117,7 +121,8 @@ def _read_image(
 ) -> tuple[Image, NDArray[np.bool_]]:
     row, col, height, width = window
     inner = min(height, picture.height - row), min(width, picture.width - col)
-    image, valid = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.bool_)
+    image = np.zeros((height, width, 3 if bands is None else len(bands)), np.uint8)
+    valid = np.zeros((height, width), np.bool_)
     here = slice(inner[0]), slice(inner[1])
     if picture.is_geotiff:
         with open_raster(picture.path, bands, scale) as raster:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sparse_seg.data.classes import Classes
 
 Image = NDArray[np.uint8]
-"""(H, W, 3) RGB."""
+"""(H, W, bands); three are shown and jittered as RGB."""
 Mask = NDArray[np.uint8]
 """(H, W) class index, 255 = unlabelled."""
 
@@ -49,7 +49,8 @@ class Sample:
 class ImageSet:
     """A data set: its classes and its samples. Reading one needs no torch, so bad data is refused at once.
 
-    bands, scale: how the files' bands became RGB, for whoever labels new images; None where they are RGB already.
+    bands, scale: how the images came from the files' bands, for whoever labels new ones; None where they are RGB as
+    they are.
     keep_empty: whether training windows without a labelled pixel take part. notes: what the user should know of it.
     """
 
@@ -59,6 +60,11 @@ class ImageSet:
     scale: tuple[float, float] | None = None
     keep_empty: bool = True
     notes: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Bands of each image."""
+        return 3 if self.bands is None else len(self.bands)
 
     @property
     def scored_on(self) -> str:

@@ -1,6 +1,7 @@
 """Augmentation and resizing: everything that moves pixels."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks PyPI for its version on import
 
@@ -12,11 +13,45 @@ from numpy.typing import NDArray
 from sparse_seg.data.sample import Image, Mask
 
 
+class BandJitter(A.ColorJitter):
+    """Colour jitter of images with any number of bands, uint8 (H, W, B).
+
+    Three bands count as RGB, whatever they show, and change as by albumentations' ColorJitter, which refuses all other
+    numbers but one. Those have neither saturation nor hue: brightness and contrast change, by the same draws and by one
+    factor for all bands, contrast about the mean of all of them.
+    """
+
+    def apply(
+        self,
+        img: Image,
+        brightness: float,
+        contrast: float,
+        saturation: float,
+        hue: float,
+        order: list[int],
+        **params: Any,
+    ) -> Image:
+        if img.shape[2] == 3:
+            return super().apply(img, brightness, contrast, saturation, hue, order, **params)
+        for step in order:
+            if step == 0:
+                img = _stretched(img, brightness, 0)
+            elif step == 1:
+                img = _stretched(img, contrast, float(img.mean()))
+        return img
+
+
+def _stretched(image: Image, factor: float, centre: float) -> Image:
+    levels = centre + factor * (np.arange(256) - centre)
+    return np.rint(levels.clip(0, 255)).astype(np.uint8)[image]
+
+
 def report_augmentation(
     brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2, hue: float = 0.1
 ) -> A.Compose:
     """The report's augmentation: horizontal and vertical flip, rotation by a multiple of 90°, colour jitter.
 
+    saturation, hue: of three bands only, see `BandJitter`.
     Every geometric step permutes pixels, so no point is lost and none changes its class.
     """
     return A.Compose(
@@ -24,7 +59,7 @@ def report_augmentation(
             A.HorizontalFlip(p=0.5),
             A.VerticalFlip(p=0.5),
             A.RandomRotate90(p=1.0),
-            A.ColorJitter(
+            BandJitter(
                 brightness=(1 - brightness, 1 + brightness),
                 contrast=(1 - contrast, 1 + contrast),
                 saturation=(1 - saturation, 1 + saturation),
@@ -54,10 +89,13 @@ def _seed(transform: A.BasicTransform | A.BaseCompose, sequence: np.random.SeedS
 
 
 def resize_image(image: Image, size: int) -> Image:
-    """(H, W, 3) → (size, size, 3); area averaging when shrinking, bilinear when enlarging."""
+    """(H, W, B) → (size, size, B); area averaging when shrinking, bilinear when enlarging."""
     shrinks = image.shape[0] >= size and image.shape[1] >= size
-    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    # OpenCV averages the areas of at most four channels.
+    parts = [image[..., k : k + 3] for k in range(0, image.shape[2], 3)]
+    resized = [cv2.resize(np.ascontiguousarray(p), (size, size), interpolation=method) for p in parts]
+    return np.asarray(np.dstack(resized), np.uint8)
 
 
 def resize_mask(mask: NDArray[np.uint8], size: int) -> Mask:
