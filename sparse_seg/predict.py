@@ -35,12 +35,17 @@ Written to DIR, STEM being the image's name without its suffix:
   scores.json          with --masks: IoU per class, their mean and the confusion matrix over all images
 """
 
+MASKS = """\
+score against masks of the same stems: PNG or GeoTIFF in the colours of the classes or with a class number per pixel,
+those of classes.yaml or else 0, 1, 2 in order; class maps of this command, too
+"""
+
 
 def _parser() -> argparse.ArgumentParser:
     p = parser("predict", DESCRIPTION)
     p.add_argument("--overlay", action="store_true", help="also the image under the colours of its classes")
     p.add_argument("--confidence", action="store_true", help="also the probability of the winning class in percent")
-    p.add_argument("--masks", type=Path, metavar="DIR", help="score against colour-coded masks of the same stems")
+    p.add_argument("--masks", type=Path, metavar="DIR", help=MASKS)
     return p
 
 
@@ -101,7 +106,7 @@ def predict_image(path: Path, target: Path, job: Job, mask: Path | None = None) 
     counts, scores = np.zeros(256, np.int64), Scores(classes)
     with ExitStack() as stack:
         raster = stack.enter_context(open_raster(path, trained.bands, trained.scale))
-        truth = Truth(mask, raster, classes) if mask is not None else None
+        truth = Truth(mask, raster, trained.code) if mask is not None else None
         maps: list[Map] = [stack.enter_context(new_map(target, raster, classes))]
         overlay = Overlay(raster, classes) if job.overlay else None
         confidence = None

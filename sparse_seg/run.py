@@ -238,20 +238,13 @@ def _with_balanced_weights(node: Any, counts: list[int]) -> Any:
 
 def _callbacks(cfg: DictConfig, images: "ImageSet") -> list[Any]:
     from sparse_seg.checkpoint import RunCheckpoint
+    from sparse_seg.trained import described
 
     shown = {name: node for name, node in cfg.callbacks.items() if node and (name != "progress" or sys.stdout.isatty())}
     callbacks = [instantiate(node) for node in shown.values()]
     for callback in callbacks:
         if isinstance(callback, RunCheckpoint):
-            callback.model = {
-                "config": OmegaConf.to_container(cfg.model),
-                "classes": list(images.classes.names),
-                "colours": [list(c) for c in images.classes.colours],
-                "unlabelled": [list(c) for c in images.classes.unlabelled],
-                "size": cfg.data.size,
-                "bands": None if images.bands is None else list(images.bands),
-                "scale": None if images.scale is None else list(images.scale),
-            }
+            callback.model = described(OmegaConf.to_container(cfg.model), images, cfg.data.size)
     return callbacks
 
 

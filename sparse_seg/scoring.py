@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 from tabulate import tabulate
 
 from sparse_seg.data.classes import IGNORE_INDEX, Classes
-from sparse_seg.data.folder import decode_mask, match_colours
+from sparse_seg.data.classfile import ClassFile
+from sparse_seg.data.pixels import holds_numbers, probe, read_mask
 from sparse_seg.data.sample import Mask
 from sparse_seg.errors import UserError
 from sparse_seg.metrics import accuracy, iou_per_class, mean_iou
-from sparse_seg.raster import GEO_SUFFIXES, Raster, open_raster
+from sparse_seg.panels import UNLABELLED
+from sparse_seg.raster import GEO_SUFFIXES, Raster
 
 MASK_SUFFIXES = (".png", *GEO_SUFFIXES)
 
@@ -75,48 +78,58 @@ class Scores:
         return json.dumps(self.as_dict(), indent=1)
 
 
+def mask_code(code: ClassFile) -> ClassFile:
+    """How masks to score against are read: like those of training, and class maps too.
+
+    code: the network's. Classes without indices count from 0 in their order, unless one of them is grey: then a single
+    band holds colours, as in training. The grey that class maps have for unlabelled is unlabelled, unless a class has
+    it.
+    """
+    classes, indices = code.classes, code.indices
+    if indices is None and not any(red == green == blue for red, green, blue in classes.colours):
+        indices = tuple(range(len(classes)))
+    if UNLABELLED not in classes.colours:
+        classes = replace(classes, unlabelled=(*classes.unlabelled, UNLABELLED))
+    return ClassFile(classes, indices, code.blank)
+
+
 class Truth:
     """The mask of one image, by windows. A GeoTIFF is never whole in memory, a PNG is.
 
+    code: the network's; `mask_code` says what the mask's colours and numbers mean, `holds_numbers` which it has.
+
     Raises:
-        UserError: the mask is damaged, or has another size than the image or other colours than the classes.
+        UserError: the mask is damaged, has another size than the image, or most of its pixels hold no class.
     """
 
-    def __init__(self, path: Path, raster: Raster, classes: Classes) -> None:
-        self.path, self.classes = path, classes
+    def __init__(self, path: Path, raster: Raster, code: ClassFile) -> None:
+        self.path, self.code = path, mask_code(code)
         self.off = self.seen = 0
         self._whole: Mask | None = None
-        if path.suffix.lower() in GEO_SUFFIXES:
-            with open_raster(path) as mask:
-                size = mask.height, mask.width
-        else:
-            self._whole, self.off = decode_mask(path, classes)
-            size = self._whole.shape[0], self._whole.shape[1]
-        if size != (raster.height, raster.width):
+        mask = probe(path)
+        if (mask.height, mask.width) != (raster.height, raster.width):
             raise UserError(
-                f"{path} is {size[1]}×{size[0]} but its image is {raster.width}×{raster.height} (width × height)\n"
-                "they must be equal: is this the mask of another image?"
+                f"{path} is {mask.width}×{mask.height} but its image is {raster.width}×{raster.height} "
+                "(width × height)\nthey must be equal: is this the mask of another image?"
             )
+        if not mask.is_geotiff:
+            self._whole, _ = read_mask(path, self.code, (0, 0, mask.height, mask.width))
 
     def read(self, row: int, col: int, height: int, width: int) -> Mask:
         if self._whole is not None:
             return self._whole[row : row + height, col : col + width]
-        with open_raster(self.path) as file:
-            rgb, valid = file.read(row, col, height, width)
-        red, green, blue = (rgb[..., k].astype(np.uint32) for k in range(3))
-        packed = (red | green << 8 | blue << 16).astype(np.uint32)
-        mask, unknown = match_colours(packed, self.classes)
-        mask[~valid] = IGNORE_INDEX
-        self.off += int(np.count_nonzero(unknown & valid))
-        self.seen += valid.size
+        mask, off = read_mask(self.path, self.code, (row, col, height, width))
+        self.off += off
+        self.seen += mask.size
         return mask
 
     def check(self) -> None:
-        """After the last window: raise UserError if most pixels have the colour of no class."""
+        """After the last window: raise UserError if most pixels have the colour or number of no class."""
         if 2 * self.off > self.seen > 0:
+            what = "number" if holds_numbers(self.path, self.code) else "colour"
             raise UserError(
-                f"{self.path}: {self.off / self.seen:.0%} of the pixels have the colour of no class\n"
-                "is this a mask in the colours that the network was trained with?"
+                f"{self.path}: {self.off / self.seen:.0%} of the pixels have the {what} of no class\n"
+                f"is this a mask in the {what}s that the network was trained with?"
             )
 
 

@@ -139,7 +139,7 @@ def look_at(path: Path, name: str, labeller: Labeller, by: str, share: int, mask
     """
     trained = labeller.trained
     with open_raster(path, trained.bands, trained.scale) as raster, ExitStack() as stack:
-        truth = Truth(mask, raster, trained.classes) if mask is not None else None
+        truth = Truth(mask, raster, trained.code) if mask is not None else None
         cell = max(1, labeller.windows.extent // CELLS)
         found = Candidates((raster.height, raster.width), cell, by)
         thumbnail = Thumbnail(raster)

@@ -8,21 +8,45 @@ from typing import Any
 import torch
 
 from sparse_seg.data.classes import Classes
+from sparse_seg.data.classfile import ClassFile
+from sparse_seg.data.sample import ImageSet
 from sparse_seg.errors import UserError
 from sparse_seg.model import NormalisedNetwork, unet
 
 
 @dataclass(frozen=True)
 class Trained:
-    """network: in evaluation mode, on the CPU. size: pixels that it was trained at. bands, scale: as `open_raster`'s.
-    epoch: after which the weights were saved."""
+    """network: in evaluation mode, on the CPU. code: its classes, and the numbers that masks have for them.
+    size: pixels that it was trained at. bands, scale: as `open_raster`'s. epoch: after which the weights were saved."""
 
     network: NormalisedNetwork
-    classes: Classes
+    code: ClassFile
     size: int
     bands: tuple[int, ...] | None
     scale: tuple[float, float] | None
     epoch: int | None
+
+    @property
+    def classes(self) -> Classes:
+        return self.code.classes
+
+
+def described(config: Any, images: ImageSet, size: int) -> dict[str, Any]:
+    """What a checkpoint says of its network, for `load_trained`, in plain values.
+
+    config: the network's `_target_` and arguments. size: pixels that it is trained at.
+    """
+    return {
+        "config": config,
+        "classes": list(images.classes.names),
+        "colours": [list(c) for c in images.classes.colours],
+        "unlabelled": [list(c) for c in images.classes.unlabelled],
+        "indices": None if images.indices is None else list(images.indices),
+        "blank": list(images.blank),
+        "size": size,
+        "bands": None if images.bands is None else list(images.bands),
+        "scale": None if images.scale is None else list(images.scale),
+    }
 
 
 def find_checkpoint(run: Path, final: bool = False) -> Path:
@@ -64,6 +88,10 @@ def load_trained(path: Path) -> Trained:
         model, state = content["model"], content["state_dict"]
         config, names, colours = model["config"], model["classes"], model["colours"]
         classes = Classes(tuple(map(str, names)), _rgb(colours), _rgb(model.get("unlabelled") or ()))
+        indices = None if model.get("indices") is None else tuple(int(i) for i in model["indices"])
+        if indices is not None and len(indices) != len(classes):
+            raise ValueError(f"{len(classes)} classes but {len(indices)} indices")
+        code = ClassFile(classes, indices, tuple(int(b) for b in model.get("blank") or ()))
         size, epoch = int(model["size"]), content.get("epoch")
         bands = None if model.get("bands") is None else tuple(int(b) for b in model["bands"])
         scale = None if model.get("scale") is None else (float(model["scale"][0]), float(model["scale"][1]))
@@ -83,7 +111,7 @@ def load_trained(path: Path) -> Trained:
     except (RuntimeError, TypeError, AttributeError) as e:
         line = " ".join(str(e).split())[:200]
         raise UserError(f"{path} does not fit the network it names, a U-Net with {encoder}: {line}") from e
-    return Trained(network.eval(), classes, size, bands, scale, epoch)
+    return Trained(network.eval(), code, size, bands, scale, epoch)
 
 
 def _rgb(colours: Any) -> tuple[tuple[int, int, int], ...]:

@@ -32,8 +32,8 @@ def scene(index: np.ndarray, bands: int = 4, seed: int = 0) -> np.ndarray:
 def make(root: Path, bands: int = 4, images: int = 6) -> Path:
     for k in range(images):
         save_tif(root / "images" / f"{k}.tif", scene(index_map(k), bands, k))
-        save_mask(root / "masks" / f"{k}.png", index_map(k), "L")
-    names = ", ".join(f"{{name: {n}, index: {k}}}" for k, n in enumerate(("Water", "Land", "Road")))
+        save_mask(root / "masks" / f"{k}.png", index_map(k) + 5, "L")
+    names = ", ".join(f"{{name: {n}, index: {k + 5}}}" for k, n in enumerate(("Water", "Land", "Road")))
     (root / "classes.yaml").write_text(f"classes: [{names}]")
     return root
 
@@ -92,7 +92,10 @@ def test_a_run_with_other_bands_from_end_to_end(tmp_path: Path, bands: str, caps
     land[:, : count - 1] = water[:, : count - 1]
     assert network(water).shape == (1, 3, 32, 32) and not torch.equal(network(water), network(land))
     image = root / "images" / "0.tif"
-    assert label(run, image, "--out", tmp_path / "out", "--overlay", "--window", 32) == 0
+    words = ("--overlay", "--window", 32, "--masks", root / "masks")
+    assert label(run, image, "--out", tmp_path / "out", *words) == 0
+    matrix = json.loads((tmp_path / "out" / "scores.json").read_text())["confusion_matrix"]
+    assert [sum(row) for row in matrix] == np.bincount(index_map(0).ravel()).tolist()
     assert opened(tmp_path / "out" / "0.overlay.png").shape == (40, 48, 3)
     capsys.readouterr()
     save_tif(tmp_path / "rgb.tif", scene(index_map(0))[:3])

@@ -147,6 +147,8 @@ def folder(
         samples,
         bands=bands,
         scale=scale,
+        indices=code.indices,
+        blank=code.blank,
         keep_empty=tile is None or empty_windows,
         notes=tuple(notes),
     )

@@ -13,7 +13,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from sparse_seg.data.classes import IGNORE_INDEX, Classes
-from sparse_seg.data.classfile import ClassFile
+from sparse_seg.data.classfile import ClassFile, hex_colour
 from sparse_seg.data.folder import OffPaletteWarning, decode_mask
 from sparse_seg.data.sample import Image, Mask
 from sparse_seg.errors import UserError
@@ -145,9 +145,13 @@ def holds_numbers(path: Path, code: ClassFile) -> bool:
         return False
     if path.suffix.lower() in GEO_SUFFIXES:
         with open_geotiff(path) as file:
-            return bool(file.count == 1 and not palette_of(file))
+            return _is_numbered(file, code)
     with PIL.Image.open(path) as file:
         return file.mode in ("L", "1") or file.mode.startswith("I")
+
+
+def _is_numbered(file: Any, code: ClassFile) -> bool:
+    return code.indices is not None and bool(file.count == 1 and not palette_of(file))
 
 
 def read_mask(path: Path, code: ClassFile, window: Window) -> tuple[Mask, int]:
@@ -168,15 +172,21 @@ def read_mask(path: Path, code: ClassFile, window: Window) -> tuple[Mask, int]:
 
         inner = Rectangle(col, row, min(width, file.width - col), min(height, file.height - row))
         try:
-            values, valid = file.read(window=inner), file.read_masks(1, window=inner) > 0
+            values = file.read(window=inner)
+            valid = file.read_masks([1, 2, 3] if file.count >= 3 else [1], window=inner).any(0)
         except rasterio.errors.RasterioError as error:
             raise UserError(f"{path} is damaged: {error}\nreplace it by an intact copy") from error
-        mask, unknown = _classes_of(values, palette_of(file), code)
+        if _is_numbered(file, code):
+            held = values[0]
+            mask, unknown = _numbered(held, code)
+        else:
+            held = _rgb(values, palette_of(file))
+            mask, unknown = _coloured(held, code.classes)
         whole = inner.height == file.height and inner.width == file.width
     unknown &= valid
     off = int(np.count_nonzero(unknown))
     if whole and 2 * off > mask.size:
-        raise _foreign(path, off / mask.size, values[0][unknown], code)
+        raise _foreign(path, off / mask.size, held[unknown], code)
     mask[~valid] = IGNORE_INDEX
     out[: mask.shape[0], : mask.shape[1]] = mask
     return out, off
@@ -205,24 +215,23 @@ def palette_of(file: Any) -> dict[int, tuple[int, ...]]:
         return {}
 
 
-def _classes_of(
-    values: NDArray[Any], palette: dict[int, tuple[int, ...]], code: ClassFile
-) -> tuple[Mask, NDArray[np.bool_]]:
-    """values: (bands, H, W) of a GeoTIFF → class number or 255 (H, W), and what is neither."""
-    if len(values) == 1 and not palette and code.indices is not None:
-        return _numbered(values[0], code)
-    if palette:
-        table = np.zeros((256, 3), np.uint8)
-        for value, rgba in palette.items():
-            table[value] = rgba[:3]
-        rgb = table[values[0]]
-    else:
-        rgb = np.stack([values[k if len(values) >= 3 else 0] for k in range(3)], axis=-1)
+def _rgb(values: NDArray[Any], palette: dict[int, tuple[int, ...]]) -> NDArray[Any]:
+    """values: (bands, H, W) of a GeoTIFF → colours (H, W, 3)."""
+    if not palette:
+        return np.stack([values[k if len(values) >= 3 else 0] for k in range(3)], axis=-1)
+    table = np.zeros((256, 3), np.uint8)
+    for value, rgba in palette.items():
+        table[value] = rgba[:3]
+    return table[values[0]]
+
+
+def _coloured(rgb: NDArray[Any], classes: Classes) -> tuple[Mask, NDArray[np.bool_]]:
+    """rgb: (H, W, 3) → class number or 255, and what is neither the colour of a class nor of unlabelled."""
     mask = np.full(rgb.shape[:2], IGNORE_INDEX, np.uint8)
     unknown = np.ones(rgb.shape[:2], np.bool_)
-    for index, colour in enumerate(code.classes.colours + code.classes.unlabelled):
+    for index, colour in enumerate(classes.colours + classes.unlabelled):
         hit = (rgb == colour).all(-1)
-        if index < len(code.classes):
+        if index < len(classes):
             mask[hit] = index
         unknown &= ~hit
     return mask, unknown
@@ -239,14 +248,14 @@ def _numbered(values: NDArray[Any], code: ClassFile) -> tuple[Mask, NDArray[np.b
 
 
 def _foreign(path: Path, share: float, values: NDArray[Any], code: ClassFile) -> UserError:
-    kinds, counts = np.unique(values, return_counts=True)
-    most = ", ".join(str(kinds[k]) for k in np.argsort(-counts)[:3])
-    known = ", ".join(f"{n} {i}" for n, i in zip(code.classes.names, code.indices or (), strict=False))
+    """values: numbers (N,) or colours (N, 3) of the pixels that hold no class."""
+    kinds, counts = np.unique(values, axis=0, return_counts=True)
+    top = kinds[np.argsort(-counts)[:3]].tolist()
+    most = [hex_colour(v) if values.ndim == 2 and values.dtype.kind in "iu" else str(v) for v in top]
+    theirs = map(hex_colour, code.classes.colours) if values.ndim == 2 else map(str, code.indices or ())
+    known = ", ".join(f"{name} {own}" for name, own in zip(code.classes.names, theirs, strict=True))
     return UserError(
-        f"{path}: {share:.0%} of the pixels hold the value of no class, mostly {most}\n"
-        f"the classes are {known or _colours(code.classes)}: correct classes.yaml, or list a value under unlabelled"
+        f"{path}: {share:.0%} of the pixels hold the value of no class, mostly {', '.join(most)}\n"
+        f"the classes are {known}: is this a mask of theirs? The classes.yaml of training says which values they have, "
+        "and which mean unlabelled"
     )
-
-
-def _colours(classes: Classes) -> str:
-    return ", ".join(f"{n} {c}" for n, c in zip(classes.names, classes.colours, strict=True))

@@ -51,6 +51,7 @@ class ImageSet:
 
     bands, scale: how the images came from the files' bands, for whoever labels new ones; None where they are RGB as
     they are.
+    indices, blank: what masks that hold numbers have for the classes and for unlabelled, as `ClassFile`'s.
     keep_empty: whether training windows without a labelled pixel take part. notes: what the user should know of it.
     """
 
@@ -58,6 +59,8 @@ class ImageSet:
     samples: Sequence[Sample]
     bands: tuple[int, ...] | None = None
     scale: tuple[float, float] | None = None
+    indices: tuple[int, ...] | None = None
+    blank: tuple[int, ...] = ()
     keep_empty: bool = True
     notes: tuple[str, ...] = ()
 
