@@ -175,8 +175,8 @@ def test_weights_of_rgb_become_those_of_other_bands_as_timm_does_it(tmp_path, na
 
 def test_an_image_whose_bands_are_rgb_twice_is_seen_as_rgb(tmp_path):
     given = {k: v - 0.5 if v.ndim == 4 else v.clamp(min=0.5) for k, v in random_state(encoder_of("resnet18")).items()}
-    path, image = str(save(given, tmp_path / "weights.safetensors")), torch.rand(1, 3, 64, 64)
-    rgb, twice = (unet(3, "resnet18", path, n).eval() for n in (3, 6))
+    path, image = str(save(given, tmp_path / "weights.safetensors")), torch.rand(1, 3, 64, 64, dtype=torch.float64)
+    rgb, twice = (unet(3, "resnet18", path, n).double().eval() for n in (3, 6))
     with torch.inference_mode():
         expected = rgb.network.encoder((image - rgb.mean) / rgb.std)[1]
         both = torch.cat([image, image], 1)
