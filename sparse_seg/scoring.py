@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,15 @@ MASK_SUFFIXES = (".png", *GEO_SUFFIXES)
 
 
 def find_masks(folder: Path, images: list[Path]) -> dict[Path, Path]:
-    """Return the mask of each image: the PNG or GeoTIFF of the same stem. Raises UserError if one has none."""
+    """Return the mask of each image: the PNG or GeoTIFF of the same stem.
+
+    Raises UserError if an image has none, or two images have one together.
+    """
     if not folder.is_dir():
         raise UserError(f"--masks {folder} is no folder")
+    stem, count = Counter(p.stem for p in images).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{count} images are called {stem}, and {folder} can have one mask for them: give fewer images")
     by_stem = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in MASK_SUFFIXES}
     missing = [p for p in images if p.stem not in by_stem]
     if missing:

@@ -4,6 +4,8 @@ import argparse
 import csv
 import io
 import json
+import math
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -38,12 +40,17 @@ Written to DIR:
   suggest.png       what lies around each of the first 40 pixels
   STEM.suggest.png  each image that has suggestions, with their numbers, and the network's entropy
 
-Fill in the column or the property class, add the points to those that you have, and train again.
+Fill in the column or the property class, add the points to those that you have, and train again, with a larger
+points=N: it takes the first N points of each class and image. The names of images are those that data=folder knows.
 """
 
 CELLS = 32
 """Candidates per side of a window: one for each cell of 8 pixels in a window of 256."""
 
+CANDIDATES = 250_000
+"""Most candidates of an image; in a large one cells are larger."""
+
+TABLES = ("suggest.csv", "suggest.geojson")
 COLUMNS = ("image", "row", "col", "class", "predicted", "entropy", "confidence")
 
 
@@ -101,8 +108,11 @@ def _suggest(options: argparse.Namespace) -> int:
     if options.by == "errors" and not options.masks:
         raise UserError("--by errors needs --masks DIR: what is wrong only a mask can say")
     images = find_images(options.images)
+    _check_out(options.out, images)
     masks = find_masks(options.masks, images) if options.masks else {}
     labeller = Labeller(options)
+    if len(labeller.trained.classes) < 2:
+        raise UserError("the network knows one class only: it is never uncertain")
     make_writable(options.out)
     names, seen, failed = unique_names(images), [], 0
     share = -(-options.n // len(images))
@@ -113,22 +123,28 @@ def _suggest(options: argparse.Namespace) -> int:
             print(f"error: {e}", file=sys.stderr)
             failed += 1
     suggestions = _chosen(seen, options.n, labeller)
+    if not suggestions:
+        raise UserError(f"none of {len(images)} images has a pixel to suggest ({failed} could not be read)")
     _write_all(suggestions, labeller, options.out)
     if len(suggestions) < options.n:
-        print(f"{len(suggestions)} of {options.n} pixels found: there are no more candidates")
+        print(f"{len(suggestions)} of {options.n} pixels found: there are no more candidates in what could be read")
     return int(failed > 0)
+
+
+def _check_out(out: Path, images: Sequence[Path]) -> None:
+    """Raises UserError if the folder holds images, which the pictures would join, or classes that were filled in."""
+    if any(p.resolve().parent == out.resolve() for p in images):
+        raise UserError(f"--out {out} holds the images: pictures written there would be taken for images; give another")
+    if kept := [out / name for name in TABLES if (out / name).exists()]:
+        raise UserError(f"{kept[0]} is there already and may hold classes that you filled in: give another --out")
 
 
 def unique_names(images: Sequence[Path]) -> dict[Path, str]:
     """What the table calls each image: its file's name, with as many folders before it as set it apart."""
-    names = {}
-    for image in images:
-        parts = image.resolve().parts
-        others = [p.resolve().parts for p in images if p.resolve() != image.resolve()]
-        k = next(k for k in range(1, len(parts) + 1) if all(o[-k:] != parts[-k:] for o in others))
-        names[image] = PurePath(*parts[-k:]).as_posix()
-    longest = max(len(PurePath(n).parts) for n in names.values())
-    return {p: PurePath(*p.resolve().parts[-longest:]).as_posix() for p in images}
+    parts = {p: Path(os.path.abspath(p)).parts for p in images}  # not resolve(): a link is called what it is called
+    every = set(parts.values())
+    k = next(k for k in range(1, max(map(len, every)) + 1) if len({q[-k:] for q in every}) == len(every))
+    return {p: PurePath(*q[-k:]).as_posix() for p, q in parts.items()}
 
 
 def look_at(path: Path, name: str, labeller: Labeller, by: str, share: int, mask: Path | None = None) -> Seen:
@@ -140,7 +156,8 @@ def look_at(path: Path, name: str, labeller: Labeller, by: str, share: int, mask
     trained = labeller.trained
     with open_raster(path, trained.bands, trained.scale) as raster, ExitStack() as stack:
         truth = Truth(mask, raster, trained.code) if mask is not None else None
-        cell = max(1, labeller.windows.extent // CELLS)
+        most = math.isqrt(raster.height * raster.width // CANDIDATES)
+        cell = max(1, labeller.windows.extent // CELLS, most)
         found = Candidates((raster.height, raster.width), cell, by)
         thumbnail = Thumbnail(raster)
         for row, col, logits, valid in stack.enter_context(labeller.strips(raster, path.name)):
@@ -176,14 +193,16 @@ def _chosen(seen: list[Seen], n: int, labeller: Labeller) -> list[Suggestion]:
     return suggestions
 
 
-def _position(each: Suggestion) -> tuple[float, float]:
+def _position(each: Suggestion) -> tuple[float, float] | None:
     t, (x, y) = each.seen.transform, (each.col + 0.5, each.row + 0.5)
+    place = [t.a * x + t.b * y + t.c], [t.d * x + t.e * y + t.f]
+    import_rasterio()
     with gdal_env():
-        import_rasterio()
-        longitude, latitude = import_module("rasterio.warp").transform(
-            each.seen.crs, "OGC:CRS84", [t.a * x + t.b * y + t.c], [t.d * x + t.e * y + t.f]
-        )[:2]
-    return float(longitude[0]), float(latitude[0])
+        try:
+            (longitude,), (latitude,) = import_module("rasterio.warp").transform(each.seen.crs, "OGC:CRS84", *place)[:2]
+        except Exception:  # PROJ's errors have no public class: a local CRS, a place outside of the projection
+            return None
+    return (float(longitude), float(latitude)) if math.isfinite(longitude) and math.isfinite(latitude) else None
 
 
 def _write_all(suggestions: list[Suggestion], labeller: Labeller, out: Path) -> None:
@@ -202,17 +221,23 @@ def _write_all(suggestions: list[Suggestion], labeller: Labeller, out: Path) -> 
     draw_crops(out / "suggest.png", suggestions, labeller.trained)
     for path in dict.fromkeys(s.seen.path for s in suggestions):
         mine = [s for s in suggestions if s.seen.path == path]
-        name = mine[0].seen.name.replace("/", "_")
-        draw_image(out / f"{PurePath(name).stem}.suggest.png", mine, classes)
+        name = mine[0].seen.name
+        short = str(PurePath(name).with_suffix(""))
+        same = {s.seen.name for s in suggestions if str(PurePath(s.seen.name).with_suffix("")) == short}
+        title = (short if len(same) == 1 else name).replace("/", "_")
+        draw_image(out / f"{title}.suggest.png", mine, classes)
     print(tabulate([(s.number, *row) for s, row in zip(suggestions, rows, strict=True)], ["", *COLUMNS]))
     if 0 < len(placed) < len(suggestions):
         print(f"suggest.geojson has the {len(placed)} pixels of images with a map position; suggest.csv has all")
-    print(f"written to {out}: suggest.csv, suggest.geojson and pictures. Fill in class, add them to your points, train")
+    print(
+        f"written to {out}: {', '.join(TABLES)} and pictures. Fill in class, add them to your points, and train with\n"
+        "a larger points=N, which takes the first N points of a class and image"
+    )
 
 
 def geojson(suggestions: Sequence[Suggestion], names: Sequence[str]) -> dict[str, Any]:
     """A FeatureCollection of Points: longitude and latitude, or column and row of the pixel's centre where there are
-    none. `data=folder` reads it back once the property class is filled in.
+    none, which the member crs says. `data=folder` reads it back once the property class is filled in.
     """
     features = []
     for s in suggestions:
@@ -227,7 +252,8 @@ def geojson(suggestions: Sequence[Suggestion], names: Sequence[str]) -> dict[str
         x, y = s.place or (s.col + 0.5, s.row + 0.5)
         geometry = {"type": "Point", "coordinates": [round(x, 9), round(y, 9)]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    return {"type": "FeatureCollection", "features": features}
+    pixels = {} if any(s.place for s in suggestions) else {"crs": {"type": "name", "properties": {"name": "pixel"}}}
+    return {"type": "FeatureCollection", **pixels, "features": features}
 
 
 if __name__ == "__main__":

@@ -76,19 +76,26 @@ def draw_crops(path: Path, suggestions: Sequence["Suggestion"], trained: Trained
     grid = figure.subplots(rows, COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
-    for s, axes in zip(few, grid.flat, strict=False):
-        with open_raster(s.seen.path, trained.bands, trained.scale) as raster:
-            size = min(CROP, raster.height), min(CROP, raster.width)
-            top = min(max(0, s.row - size[0] // 2), raster.height - size[0])
-            first = min(max(0, s.col - size[1] // 2), raster.width - size[1])
-            image, _ = raster.read(top, first, *size)
-        axes.imshow(rgb_of(image))
-        _ring(axes, s, trained.classes, s.col - first, s.row - top)
-        axes.set_title(f"{Path(s.seen.name).stem[-16:]}\n{s.row}, {s.col}", fontsize=7)
+    panes = dict(zip((s.number for s in few), grid.flat, strict=False))
+    for source in dict.fromkeys(s.seen.path for s in few):
+        with open_raster(source, trained.bands, trained.scale) as raster:
+            for s in few:
+                if s.seen.path == source:
+                    _draw_crop(panes[s.number], s, raster, trained.classes)
     more = f", the first {len(few)} of {len(suggestions)}" if len(few) < len(suggestions) else ""
     figure.suptitle(f"Which class is the pixel in the ring? Image, row, column{more}", fontsize=10)
     _legend(figure, trained.classes)
     _save(figure, path)
+
+
+def _draw_crop(axes: Axes, s: "Suggestion", raster: Raster, classes: Classes) -> None:
+    size = min(CROP, raster.height), min(CROP, raster.width)
+    top = min(max(0, s.row - size[0] // 2), raster.height - size[0])
+    first = min(max(0, s.col - size[1] // 2), raster.width - size[1])
+    image, _ = raster.read(top, first, *size)
+    axes.imshow(rgb_of(image))
+    _ring(axes, s, classes, s.col - first, s.row - top)
+    axes.set_title(f"{Path(s.seen.name).stem[-16:]}\n{s.row}, {s.col}", fontsize=7)
 
 
 def _ring(axes: Axes, s: "Suggestion", classes: Classes, x: float, y: float) -> None:

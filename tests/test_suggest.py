@@ -53,8 +53,9 @@ def masks_in_colours_of(network, root):
 
 
 def test_suggestions_lie_in_the_images_and_nothing_else_is_written(tmp_path, network, root, capsys):
-    out = tmp_path / "out"
+    out, before = tmp_path / "out", {p: p.read_bytes() for p in root.rglob("*.*")}
     assert run(network, root / "images", "--n", 11, "--out", out) == 0
+    assert {p: p.read_bytes() for p in root.rglob("*.*")} == before
     rows = rows_of(out)
     assert list(rows[0]) == ["image", "row", "col", "class", "predicted", "entropy", "confidence"]
     assert len({(r["image"], r["row"], r["col"]) for r in rows}) == 11
@@ -130,7 +131,7 @@ def test_a_damaged_image_is_named_and_the_others_are_done(tmp_path, network, roo
 def test_more_than_there_are_is_said(tmp_path, network, capsys):
     Image.fromarray(RNG.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(tmp_path / "a.png")
     assert run(network, tmp_path / "a.png", "--n", 99, "--out", tmp_path / "out") == 0
-    assert "of 99 pixels found: there are no more candidates" in capsys.readouterr().out
+    assert "of 99 pixels found: there are no more candidates in what could be read" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,53 @@ def test_what_cannot_be_is_refused(tmp_path, network, root, capsys, words, messa
     assert run(network, root / "images", "--out", tmp_path / "out", *words) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_classes_that_were_filled_in_are_not_written_over(tmp_path, network, root, capsys):
+    assert run(network, root / "images", "--n", 3, "--out", tmp_path / "out") == 0
+    before = (tmp_path / "out" / "suggest.csv").read_text()
+    assert run(network, root / "images", "--n", 5, "--out", tmp_path / "out") == 1
+    assert "suggest.csv is there already and may hold classes" in capsys.readouterr().err
+    assert (tmp_path / "out" / "suggest.csv").read_text() == before
+
+
+def test_the_folder_of_the_images_takes_no_pictures(network, root, capsys):
+    before = sorted(root.rglob("*"))
+    assert run(network, root / "images", "--out", root / "images") == 1
+    assert "holds the images" in capsys.readouterr().err and sorted(root.rglob("*")) == before
+
+
+def test_an_image_on_a_map_of_its_own_has_its_points_in_pixels(tmp_path, network):
+    save_tif(
+        tmp_path / "a.tif", RNG.integers(0, 256, (3, 64, 64)).astype(np.uint8), crs='LOCAL_CS["local",UNIT["metre",1]]'
+    )
+    assert run(network, tmp_path / "a.tif", "--n", 2, "--out", tmp_path / "out") == 0
+    collection = json.loads((tmp_path / "out" / "suggest.geojson").read_text())
+    assert collection["crs"]["properties"]["name"] == "pixel"
+    places = [[int(r["col"]) + 0.5, int(r["row"]) + 0.5] for r in rows_of(tmp_path / "out")]
+    assert [f["geometry"]["coordinates"] for f in collection["features"]] == places
+
+
+def test_an_image_without_a_pixel_is_an_error(tmp_path, network, capsys):
+    save_tif(tmp_path / "a.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    assert run(network, tmp_path / "a.tif", "--out", tmp_path / "out") == 1
+    assert "none of 1 images has a pixel to suggest" in capsys.readouterr().err
+
+
+def test_two_images_never_share_a_mask_or_a_picture(tmp_path, network, root, capsys):
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(root / "images" / "a.png")
+    assert run(network, root / "images", "--n", 6, "--out", tmp_path / "out") == 0
+    pictures = {p.name for p in (tmp_path / "out").glob("*.suggest.png")}
+    assert pictures == {"a.TIF.suggest.png", "a.png.suggest.png", "b.suggest.png"}
+    assert run(network, root / "images", "--out", tmp_path / "two", "--masks", root / "masks") == 1
+    assert "2 images are called a" in capsys.readouterr().err
+
+
+def test_a_link_is_called_what_it_is_called(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "4f2a.png").touch()
+    (tmp_path / "b.png").symlink_to(tmp_path / "store" / "4f2a.png")
+    assert list(unique_names([tmp_path / "b.png"]).values()) == ["b.png"]
 
 
 def test_images_of_the_same_name_are_told_apart(tmp_path):

@@ -280,7 +280,9 @@ def _command(files: Files, found: Found, most: int, crs: str | None, names: dict
         yield f"Pixels are {deep[0].split(' ')[0]}: put the values that shall be black and white for LOW and HIGH."
     if (most_bands := max((p.bands for p in found.pictures.values()), default=3)) > 3:
         every = ",".join(map(str, range(1, most_bands + 1)))
-        yield f"Of {most_bands} bands the first three are used unless you name others: data.bands=[{every}]"
+        clear = any(p.has_alpha for p in found.pictures.values())
+        rest = "; one is marked as transparency, name it only if it is a band such as near infrared" if clear else ""
+        yield f"Of {most_bands} bands the first three are used unless you name others: data.bands=[{every}]{rest}"
     if found.damaged:
         yield "Replace the damaged files first, or move them away."
     yield "To train:"

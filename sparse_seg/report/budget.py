@@ -1,5 +1,6 @@
 """Would more clicks help? Tables 7 and 8: the curve over points per class, its next doubling, the limiting classes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ def _class_table(block: Block, found: Sequence[Group]) -> Table:
     for group in found:
         n = group.densities[-1]
         whole = _gain(group, "miou_final")
-        parts = sorted((_limit(group, name) for name in block.classes), key=lambda p: -_rank(p))
+        parts = sorted((_limit(group, name) for name in block.classes), key=lambda p: -_rank(p, group.has_full))
         doubling = Cell(f"{n} → {2 * n}")
         now = shown(estimate(group.scores["miou_final"][n]), MIOU)
         gap = shown(_gap(group, "miou_final"), POINTS)
@@ -125,10 +126,10 @@ def _limit(group: Group, name: str) -> Limit:
     return Limit(name, estimate(scores[name]), _gap(group, column), to_best, _gain(group, column), best)
 
 
-def _rank(part: Limit) -> float:
-    """How much the class limits: its gap to full masks or, where that is unknown, what its IoU lacks to 1."""
-    if part.to_full is not None:
-        return part.to_full.mean
+def _rank(part: Limit, has_full: bool) -> float:
+    """How much the class limits: its gap to full masks or, where there are no such runs, what its IoU lacks to 1."""
+    if has_full:
+        return part.to_full.mean if part.to_full is not None else -math.inf
     return -1.0 if part.iou is None else 1 - part.iou.mean
 
 

@@ -137,6 +137,8 @@ def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
     for word, (column, default) in DEFAULTS.items():
         value = run.get(column, default)
         value = "null" if pd.isna(value) else value
+        if word == "model.encoder_weights" and value not in ("imagenet", "null"):
+            value = f"FOLDER/{value}"  # a result knows a file's name only
         words += [f"{word}={value}"] if value != default else []
     return COMMAND + " ".join([*words, f"study={run['study']}"])
 
