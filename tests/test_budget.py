@@ -211,7 +211,7 @@ def test_without_full_masks_the_classes_are_held_against_the_best_and_the_comman
 ) -> None:
     study([5, 20, 50], range(3), noise=0.005)
     said = notes(tmp_path)
-    assert "no run on full masks (points=all), so the share of full supervision is unknown" in said
+    assert "no run on full masks (points=all), so the share of full supervision is unknown (it takes masks of" in said
     assert re.search(
         r"^python train\.py -m points=all loss=focal augment=report seed=0,1,2 .*study=report$", said, re.MULTILINE
     )

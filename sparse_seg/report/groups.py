@@ -111,7 +111,8 @@ def missing(group: Group) -> list[str]:
         points += list(scores.columns)
         units += [u for u in range(4) if u not in units][:2]
     if not group.has_full:
-        reasons.append(f"no run on full masks (points={FULL}), so the share of full supervision is unknown")
+        unknown = "so the share of full supervision is unknown (it takes masks of the images that train)"
+        reasons.append(f"no run on full masks (points={FULL}), {unknown}")
         points.append(FULL)
     if not reasons:
         return []
