@@ -17,8 +17,10 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,7 +37,7 @@ from sparse_seg.data.classes import IGNORE_INDEX, LAND_COVER
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.data.synthetic import synthetic
 from sparse_seg.data.transforms import report_augmentation
-from sparse_seg.hardware import channels_last, native_precision
+from sparse_seg.hardware import channels_last, keep_freed_memory, native_precision
 from sparse_seg.history import History
 from sparse_seg.losses import PartialFocal, partial_cross_entropy, partial_focal
 from sparse_seg.model import unet
@@ -49,6 +51,8 @@ EPOCHS, EPOCH_STEPS = 3, 7
 """(d): epochs as long as those of the Dubai images, 57 of them in batches of 8. The first epoch is a warm-up."""
 ROUNDS, PATIENCE = 5, 12.0
 """(c): steps per variant, and the seconds after which a variant gets no further step."""
+ALONE, ALONE_ROUNDS = 3, 2
+"""(c): steps of a process, and processes with freed memory kept and as many without."""
 LABELS, LOSS_ROUNDS, LOSS_CALLS = 100, 15, 20
 STARTS, ANSWERS = 2, 3
 JOBS, RUN_IMAGES = 8, 72
@@ -177,12 +181,14 @@ def build_trainer(folder: Path, callbacks: list[L.Callback], **options: Any) -> 
     )
 
 
-def bare_steps(batches: Iterable[Mapping[str, Tensor]], variant: Variant) -> Iterator[float]:
+def bare_steps(
+    batches: Iterable[Mapping[str, Tensor]], variant: Variant, encoder: str | None = None
+) -> Iterator[float]:
     """Train in plain PyTorch, one step per `next`. Yields its seconds, the fetching of its batch included."""
     precision, last = variant
     layout = torch.channels_last if last else torch.contiguous_format
     torch.manual_seed(0)
-    network: nn.Module = unet(len(LAND_COVER), ENCODER, encoder_weights=None)
+    network: nn.Module = unet(len(LAND_COVER), encoder or ENCODER, encoder_weights=None)
     network.to(device()).to(memory_format=layout)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     loss = PartialFocal()
@@ -317,6 +323,32 @@ def precision_and_layout(data: SparsePointsDataModule, folder: Path) -> list[Row
     mid = {v: median(values[1:] or values) for v, values in seconds.items()}
     name = f"(c) step in {variant_name(auto)} (automatic)"
     return [Row(f"{name} vs {variant_name(v)}", mid[auto], mid[v], max_ratio=1.05) for v in variants[1:]]
+
+
+def steps_alone(keep: bool, batch: Mapping[str, Tensor], encoder: str, threads: int) -> list[float]:
+    """Seconds of a few bare steps in a process of their own, whose freed memory is kept, or not."""
+    torch.set_num_threads(threads)
+    if keep:
+        keep_freed_memory("auto")
+    steps = bare_steps(itertools.repeat(batch), automatic(), encoder)
+    return [next(steps) for _ in range(ALONE + 1)][1:]
+
+
+def freed_memory(data: SparsePointsDataModule, folder: Path) -> list[Row]:
+    """(c) A training step in a process that keeps what it frees against one that gives it back to the kernel.
+
+    Bare steps on one batch, in a new process each time, kept and given back in turn; the first step is left out. On a
+    GPU both are the same.
+    """
+    batch = next(iter(data.train_dataloader()))
+    arrays = {name: batch[name] for name in ("image", "target")}
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(ALONE_ROUNDS):
+        for keep, values in seconds.items():
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                values += process.submit(steps_alone, keep, arrays, ENCODER, torch.get_num_threads()).result()
+    what = "(c) step with freed memory kept (automatic on a CPU) vs given back"
+    return [Row(what, median(seconds[True]), median(seconds[False]), max_ratio=1.05)]
 
 
 class SteadyEpochs(L.Callback):
@@ -477,6 +509,7 @@ SECTIONS: list[tuple[str, Callable[[SparsePointsDataModule, Path], list[Row]]]] 
     ("(a) a training step in Lightning against a bare loop, in turn", lightning_overhead),
     ("(b) partial losses against dense ones", loss_speed),
     ("(c) precision and memory format", precision_and_layout),
+    ("(c) freed memory, in child processes", freed_memory),
     ("(d) whole epochs with all callbacks", epoch_shares),
     ("(e) start-up, in child processes", start_up),
     ("(f) resuming a run", resuming),
@@ -515,6 +548,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="lightning|torch")  # as run.py: nothing here that a user can act on
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     print(heading(), flush=True)
+    keep_freed_memory("auto")  # as run.py
     (ROOT / "outputs").mkdir(exist_ok=True)
     # Beside real runs rather than in /tmp, which may be memory: checkpoints are flushed to the disk.
     with tempfile.TemporaryDirectory(dir=ROOT / "outputs", prefix=".bench-") as folder:

@@ -128,11 +128,13 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
     from lightning.pytorch.callbacks import Checkpoint
 
     from sparse_seg.checkpoint import AtomicCheckpointIO, drop_resume_state, resume_point
+    from sparse_seg.hardware import keep_freed_memory
     from sparse_seg.history import History
     from sparse_seg.losses import as_module
     from sparse_seg.task import SegmentationTask
 
     _quieten()
+    keep_freed_memory(cfg.trainer.accelerator)
     L.seed_everything(cfg.seed, verbose=False)
     data = _build_data(cfg, images)
     # Below its key, which an error names.

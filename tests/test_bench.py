@@ -49,10 +49,12 @@ def test_overhead_losses_and_epoch_come_out_as_positive_seconds(tiny: None, tmp_
 def test_sweeps_come_out_as_positive_seconds(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "JOBS", 2)
     monkeypatch.setattr(bench, "RUN_IMAGES", 10)
+    monkeypatch.setattr(bench, "ALONE", 1)
     data = bench.build_data(tmp_path)
     rows = [*bench.resuming(data, tmp_path), *bench.job_cost(data, tmp_path), *bench.at_once(data, tmp_path)]
-    assert len(rows) == 3 and all(row.value > 0 for row in rows)
-    assert [row.reference is None or row.reference > 0 for row in rows] == [True] * 3
+    rows += bench.freed_memory(data, tmp_path)
+    assert len(rows) == 4 and all(row.value > 0 for row in rows)
+    assert [row.reference is None or row.reference > 0 for row in rows] == [True] * 4
 
 
 def test_nested_profiler_actions_count_once() -> None:
