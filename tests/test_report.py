@@ -196,6 +196,8 @@ def test_sentences_say_what_is_shown() -> None:
         "CE − focal = −2.0 points, 95 % interval −3.0 to −1.0, p <0.001: focal is higher, shown with 5 seeds "
         "(the report, one run each: +0.4)."
     )
+    later = sentence("Epochs", Estimate(-2.3, 3, -3.8, -0.9, 0.02), "CE", "focal", unit="epochs", more="needs more")
+    assert later.endswith("p = 0.020: focal needs more, shown with 3 seeds.")
     assert "one seed: no interval" in sentence("x", Estimate(0.4, 1), "CE", "focal")
     assert "no seed has both" in sentence("x", None, "CE", "focal")
 

@@ -90,6 +90,7 @@ def sentence(
     published: float | None = None,
     unit: str = "points",
     over: str = "seed",
+    more: str = "is higher",
 ) -> str:
     """A difference a − b, paired over seeds or tiles, in plain words. published: the report's, in the same unit."""
     said = f" (the report, one run each: {number(published, POINTS)})" if published is not None else ""
@@ -99,7 +100,7 @@ def sentence(
     if value.low is None or value.high is None:
         return f"{opening} with one {over}: no interval, nothing shown{said}."
     interval = f"95 % interval {number(value.low, POINTS)} to {number(value.high, POINTS)}, p {_p(value)}"
-    verdict = "no difference shown" if not value.shown else f"{a if value.mean > 0 else b} is higher, shown"
+    verdict = "no difference shown" if not value.shown else f"{a if value.mean > 0 else b} {more}, shown"
     return f"{opening}, {interval}: {verdict} with {value.n} {over}s{said}."
 
 

@@ -163,7 +163,7 @@ def _epochs_cell(runs: pd.DataFrame, level: float | None) -> Cell:
 
 def _epochs_sentence(block: Block, fixed: Mapping[str, Any], level: float) -> str:
     ce, focal = (_epochs(block.cell(**fixed, loss=name), level) for name in ("ce", "focal"))
-    return sentence("Epochs to 90 %, CE − focal", paired(ce, focal), "CE", "focal", unit="epochs")
+    return sentence("Epochs to 90 %, CE − focal", paired(ce, focal), "CE", "focal", unit="epochs", more="needs more")
 
 
 def _difference(name: str, a: "pd.Series[float]", b: "pd.Series[float]", up: str, down: str, said: float) -> str:
