@@ -1,0 +1,45 @@
+"""docs/results says what its runs say: its tables are made from them, and its text quotes no other figure."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparse_seg.report.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+
+def test_the_tables_are_those_of_the_kept_runs(tmp_path: Path) -> None:
+    words = ["report", "--outputs", str(tmp_path), "--results", str(RESULTS / "runs.jsonl"), "--format", "markdown"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    kept, made = ((folder / "tables.md").read_text().split("\n", 1)[1] for folder in (RESULTS, tmp_path))
+    assert kept == made
+
+
+@pytest.mark.parametrize(
+    ("name", "studies"), [("runs", ["report"]), ("clicks", ["clicks", "clicks-entropy", "clicks-errors"])]
+)
+def test_the_csv_is_that_of_the_kept_runs(name: str, studies: list[str], tmp_path: Path) -> None:
+    copy = shutil.copy(RESULTS / f"{name}.jsonl", tmp_path)
+    words = ["--outputs", str(tmp_path / "none"), "--results", copy, "--keep", copy]
+    assert main([*studies, *words]) == 0
+    assert (tmp_path / f"{name}.csv").read_text() == (RESULTS / f"{name}.csv").read_text()
+
+
+def test_the_table_of_clicks_is_that_of_its_runs() -> None:
+    command = [sys.executable, RESULTS / "clicks.py", "compare", RESULTS / "clicks.jsonl"]
+    made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert made == (RESULTS / "clicks.md").read_text()
+
+
+def test_the_text_quotes_the_tables() -> None:
+    text = re.sub(r"^ {4}.*$|\(\S+\.png\)|arXiv \S+", "", (RESULTS / "README.md").read_text(), flags=re.M)
+    tables = "".join((RESULTS / name).read_text() for name in ("tables.md", "clicks.md")).replace("-", "−")
+    quoted = re.findall(r"[+−]?\d+\.\d+", text)
+    assert len(quoted) > 20
+    assert not [figure for figure in quoted if not re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", tables)]
