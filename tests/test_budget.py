@@ -341,6 +341,13 @@ def test_command_line_formats_and_figure(tmp_path: Path, study: Study, capsys: p
         assert path.name.startswith("label-budget-resnet34") and picture.width >= 900
 
 
+def test_one_density_is_no_curve_to_draw(tmp_path: Path, study: Study) -> None:
+    for points, pictures in (20, 0), (5, 1):
+        study([points], range(2), noise=0.005)
+        assert run_main(tmp_path, "report", "--figures", str(tmp_path / "figures")) == 0
+        assert len(list((tmp_path / "figures").glob("label-budget-*.png"))) == pictures
+
+
 def test_budget_takes_one_study_and_no_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(tmp_path, "other", "--budget", "report") == 2
     assert "--budget STUDY has tables of its own" in capsys.readouterr().err

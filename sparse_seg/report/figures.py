@@ -81,7 +81,10 @@ def _curve(axes: Axes, values: "np.ndarray[Any, Any]", i: int, label: str) -> No
 
 
 def label_budget(block: Block) -> Named | None:
-    """Final mIoU over points per class with the fitted curve, full supervision and the report's figures."""
+    """Final mIoU over points per class with the fitted curve, full supervision and the report's figures.
+
+    None where no loss has two densities.
+    """
     figure = Figure(figsize=(5.4, 3.4), layout="constrained")
     axes = figure.subplots()
     ticks: set[int] = set()
@@ -91,7 +94,7 @@ def label_budget(block: Block) -> Named | None:
     for group in shown:
         ticks |= set(group.densities) | ({2 * group.densities[-1]} if len(group.densities) > 1 else set())
         _budget_line(axes, group, losses(block).index(group.loss))
-    if not ticks:
+    if all(len(group.densities) < 2 for group in shown):
         return None
     said = published.TABLE1 if block.is_dubai else {}
     if said:
@@ -103,10 +106,11 @@ def label_budget(block: Block) -> Named | None:
     axes.xaxis.set_major_formatter("{x:.0f}")
     low, high = axes.get_ylim()
     axes.set(xlabel="points per class and image", ylabel="final mIoU", ylim=(max(low, 0), min(high, 1)))
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    title = f"augment={augment}"
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, title=title, title_fontsize=8)
     figure.set_size_inches(7.2, 3.4)
     caption = (
-        f"Label budget: final mIoU over points per class, augment={augment}. Marker and bar: mean over "
+        f"Label budget: final mIoU over points per class, {title}. Marker and bar: mean over "
         f"{shown[0].unit}s and its 95 % interval; line and band: the fitted curve and its 95 % interval, up to the "
         "next doubling; horizontal lines: full masks. No interval covers the choice of the validation images."
     )

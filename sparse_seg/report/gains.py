@@ -66,8 +66,9 @@ def _claim_holds(gains: list[Estimate | None]) -> str:
     below = sum(g.shown and g.mean < 0 for g in tested)
     apart = sum(g.high < low or g.low > high for g in tested if g.low is not None and g.high is not None)
     return (
-        f"Of {len(tested)} rows, {above} show a gain and {below} a loss (interval without 0). The report claims {low} "
-        f"to {high} points: {len(tested) - apart} of the intervals meet that range, {apart} lie wholly outside."
+        f"Rows with an interval: {len(tested)}; a gain is shown in {above}, a loss in {below} (interval without 0). "
+        f"The report claims {low} to {high} points; intervals that meet that range: {len(tested) - apart}, wholly "
+        f"outside: {apart}."
     )
 
 
