@@ -14,15 +14,17 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 
 
-def test_the_tables_are_those_of_the_kept_runs(tmp_path: Path) -> None:
-    words = ["report", "--outputs", str(tmp_path), "--results", str(RESULTS / "runs.jsonl"), "--format", "markdown"]
+@pytest.mark.parametrize(("study", "lines", "table"), [("report", "runs", "tables"), ("splits", "splits", "splits")])
+def test_the_tables_are_those_of_the_kept_runs(study: str, lines: str, table: str, tmp_path: Path) -> None:
+    words = [study, "--outputs", str(tmp_path), "--results", str(RESULTS / f"{lines}.jsonl"), "--format", "markdown"]
     assert main([*words, "--out", str(tmp_path)]) == 0
-    kept, made = ((folder / "tables.md").read_text().split("\n", 1)[1] for folder in (RESULTS, tmp_path))
-    assert kept == made
+    kept, made = (path.read_text().split("\n", 1)[1] for path in (RESULTS / f"{table}.md", tmp_path / "tables.md"))
+    assert kept.strip() == made.strip()
 
 
 @pytest.mark.parametrize(
-    ("name", "studies"), [("runs", ["report"]), ("clicks", ["clicks", "clicks-entropy", "clicks-errors"])]
+    ("name", "studies"),
+    [("runs", ["report"]), ("splits", ["splits"]), ("clicks", ["clicks", "clicks-entropy", "clicks-errors"])],
 )
 def test_the_csv_is_that_of_the_kept_runs(name: str, studies: list[str], tmp_path: Path) -> None:
     copy = shutil.copy(RESULTS / f"{name}.jsonl", tmp_path)
@@ -39,7 +41,7 @@ def test_the_table_of_clicks_is_that_of_its_runs() -> None:
 
 def test_the_text_quotes_the_tables() -> None:
     text = re.sub(r"^ {4}.*$|\(\S+\.png\)|arXiv \S+", "", (RESULTS / "README.md").read_text(), flags=re.M)
-    tables = "".join((RESULTS / name).read_text() for name in ("tables.md", "clicks.md")).replace("-", "−")
+    tables = "".join((RESULTS / name).read_text() for name in ("tables.md", "splits.md", "clicks.md")).replace("-", "−")
     quoted = re.findall(r"[+−]?\d+\.\d+", text)
     assert len(quoted) > 20
     assert not [figure for figure in quoted if not re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", tables)]
