@@ -342,7 +342,11 @@ def test_tile_table_has_a_row_per_tile_and_their_interval(tmp_path: Path, write:
     (block,) = load(tmp_path, "tile_cv")
     (table,) = tables_of(block)
     rows = made(table)
-    assert list(rows) == [*"01234567", "mean over tiles", "all tiles as one"]
+    scores = ("mIoU", *LAND_COVER.names)
+    assert list(rows) == [*"01234567", "mean over tiles", *(f"all tiles as one: {name}" for name in scores)]
+    pooled = np.sum([np.asarray(m) for m in block.cell(loss="ce")["confusion_matrix"]], axis=0)
+    water = pooled[0, 0] / (pooled[0].sum() + pooled[:, 0].sum() - pooled[0, 0])
+    assert LAND_COVER.names[0] == "Water" and rows["all tiles as one: Water"]["CE, 20 points"] == f"{water:.4f}"
     assert rows["3"]["focal, 20 points"] == "0.4100"
     assert rows["mean over tiles"]["focal, 20 points"].startswith("0.4200 ± ")
     assert "with 8 tiles" in table.notes[-1] and "CE is higher" in table.notes[-1]

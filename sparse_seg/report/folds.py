@@ -15,19 +15,22 @@ Column = tuple[str, Any, str]
 
 
 def tile_table(block: Block) -> Table | None:
-    """Final mIoU per held-out tile; a column per loss, points and augmentation."""
+    """Final mIoU per held-out tile, then the IoU of each class; a column per loss, points and augmentation."""
     found: set[Column] = set(zip(*(block.runs[a] for a in ("loss", "points", "augment")), strict=True))
     columns = sorted(found, key=lambda c: (str(c[1]), c[0], c[2]))
     values = {c: _by_fold(block, c) for c in columns}
     folds = sorted({int(f) for v in values.values() for f in v.index} | _pending_folds(block))
     rows = [(Cell(str(f)), *(_cell(block, c, values[c], f) for c in columns)) for f in folds]
     rows.append((Cell("mean over tiles"), *(shown(estimate(v), MIOU, _missing(v, folds)) for v in values.values())))
-    rows.append((Cell("all tiles as one"), *(_pooled(block, c, _missing(values[c], folds)) for c in columns)))
+    scores = [_as_one(block, c) for c in columns]
+    missing = [_missing(values[c], folds) for c in columns]
+    for i, name in enumerate(("mIoU", *block.classes)):
+        rows.append((Cell(f"all tiles as one: {name}"), *map(_score, (s[i] for s in scores), missing)))
     notes = [
         "± is half the 95 % interval of the mean over the held-out tiles (t distribution), the differences between "
         f"tiles; it does not cover the seed ({_seeds(block)}).",
-        "All tiles as one: mIoU from the sum of the tiles' confusion matrices, so that a class that a tile lacks "
-        "weighs as its pixels do.",
+        "All tiles as one: mIoU and each class's IoU from the sum of the tiles' confusion matrices, so that a class "
+        "that a tile lacks weighs as its pixels do.",
         *_differences(values),
     ]
     header = ("tile held out (fold)", *(_heading(c, columns) for c in columns))
@@ -51,10 +54,14 @@ def _cell(block: Block, column: Column, values: "pd.Series[float]", fold: int) -
     return Cell(MISSING + (" (failed)" if failed else ""))
 
 
-def _pooled(block: Block, column: Column, remark: str) -> Cell:
-    matrices = [np.asarray(m) for m in _runs(block, column)["confusion_matrix"]]
-    miou = metrics.mean_iou(np.sum(matrices, axis=0))
-    return Cell(number(miou, MIOU) + remark, number=miou)
+def _as_one(block: Block, column: Column) -> list[float]:
+    """mIoU, then each class's IoU, of the pixels of all tiles."""
+    matrix = np.sum([np.asarray(m) for m in _runs(block, column)["confusion_matrix"]], axis=0)
+    return [metrics.mean_iou(matrix), *metrics.iou_per_class(matrix).tolist()]
+
+
+def _score(value: float, remark: str) -> Cell:
+    return Cell(MISSING + remark) if np.isnan(value) else Cell(number(value, MIOU) + remark, number=value)
 
 
 def _missing(values: "pd.Series[float]", folds: list[int]) -> str:
