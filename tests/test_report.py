@@ -352,6 +352,12 @@ def test_tile_table_has_a_row_per_tile_and_their_interval(tmp_path: Path, write:
     assert "with 8 tiles" in table.notes[-1] and "CE is higher" in table.notes[-1]
 
 
+def test_a_title_names_the_tiles_held_out(tmp_path: Path, write: Write) -> None:
+    write(0.5, split="tile", **{"data.val_tiles": [1, 5]})
+    (block,) = load(tmp_path)
+    assert block.title.endswith("tile split (held out: 1, 5)")
+
+
 def test_lines_hold_a_run_once_and_the_csv_has_the_named_columns(tmp_path: Path, write: Write) -> None:
     write(0.47)
     write(0.48, loss="ce")

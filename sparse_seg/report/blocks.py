@@ -103,7 +103,9 @@ def title(run: "pd.Series[Any]") -> str:
     said = "ImageNet weights" if weights == "imagenet" else said
     data = [] if run["data"] == "dubai" else [f"{run['data']} data"]
     size = f"{run['size']}×{run['size']}"
-    return ", ".join([*data, str(run["encoder"]), said, size, f"{run['epochs']} epochs", f"{run['split']} split"])
+    tiles = run["figures"].get("data.val_tiles") or []
+    split = f"{run['split']} split" + (f" (held out: {', '.join(map(str, tiles))})" if tiles else "")
+    return ", ".join([*data, str(run["encoder"]), said, size, f"{run['epochs']} epochs", split])
 
 
 def _shared(figures: Mapping[str, Any]) -> str:
