@@ -14,17 +14,22 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 
 
-@pytest.mark.parametrize(("study", "lines", "table"), [("report", "runs", "tables"), ("splits", "splits", "splits")])
-def test_the_tables_are_those_of_the_kept_runs(study: str, lines: str, table: str, tmp_path: Path) -> None:
-    words = [study, "--outputs", str(tmp_path), "--results", str(RESULTS / f"{lines}.jsonl"), "--format", "markdown"]
-    assert main([*words, "--out", str(tmp_path)]) == 0
-    kept, made = (path.read_text().split("\n", 1)[1] for path in (RESULTS / f"{table}.md", tmp_path / "tables.md"))
-    assert kept == made
+@pytest.mark.parametrize(("studies", "lines", "table"), [([], "runs", "tables"), (["splits"], "splits", "splits")])
+def test_the_tables_are_those_of_the_kept_runs(studies: list[str], lines: str, table: str, tmp_path: Path) -> None:
+    words = ["--outputs", str(tmp_path), "--results", str(RESULTS / f"{lines}.jsonl"), "--format", "markdown"]
+    assert main([*studies, *words, "--out", str(tmp_path)]) == 0
+    kept, made = (path.read_text().split("\n\n", 1) for path in (RESULTS / f"{table}.md", tmp_path / "tables.md"))
+    assert kept[1] == made[1]
+    assert len(kept[0].splitlines()) == len(made[0].splitlines())  # where each study was read from
 
 
 @pytest.mark.parametrize(
     ("name", "studies"),
-    [("runs", ["report"]), ("splits", ["splits"]), ("clicks", ["clicks", "clicks-entropy", "clicks-errors"])],
+    [
+        ("runs", ["report", "tile_cv"]),
+        ("splits", ["splits"]),
+        ("clicks", ["clicks", "clicks-entropy", "clicks-errors"]),
+    ],
 )
 def test_the_csv_is_that_of_the_kept_runs(name: str, studies: list[str], tmp_path: Path) -> None:
     copy = shutil.copy(RESULTS / f"{name}.jsonl", tmp_path)

@@ -135,7 +135,9 @@ def tile_folds(write: Write) -> None:
     for fold in range(8):
         for loss, gain in (("focal", 0.0), ("ce", 0.01 + 0.001 * fold)):
             axes = {"study": "tile_cv", "split": "tile", "data.fold": fold, "loss": loss}
-            write(0.35 + 0.02 * fold + gain, **axes)
+            path = write(0.35 + 0.02 * fold + gain, **axes) / "result.json"
+            images = [f"Tile {fold + 1}/image {i}" for i in range(9)]
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"val_images": images}))
 
 
 def load(tmp_path: Path, study: str = "report") -> list[Block]:
@@ -343,11 +345,12 @@ def test_tile_table_has_a_row_per_tile_and_their_interval(tmp_path: Path, write:
     (table,) = tables_of(block)
     rows = made(table)
     scores = ("mIoU", *LAND_COVER.names)
-    assert list(rows) == [*"01234567", "mean over tiles", *(f"all tiles as one: {name}" for name in scores)]
+    tiles = [f"{fold} (Tile {fold + 1})" for fold in range(8)]
+    assert list(rows) == [*tiles, "mean over tiles", *(f"all tiles as one: {name}" for name in scores)]
     pooled = np.sum([np.asarray(m) for m in block.cell(loss="ce")["confusion_matrix"]], axis=0)
     water = pooled[0, 0] / (pooled[0].sum() + pooled[:, 0].sum() - pooled[0, 0])
     assert LAND_COVER.names[0] == "Water" and rows["all tiles as one: Water"]["CE, 20 points"] == f"{water:.4f}"
-    assert rows["3"]["focal, 20 points"] == "0.4100"
+    assert rows["3 (Tile 4)"]["focal, 20 points"] == "0.4100"
     assert rows["mean over tiles"]["focal, 20 points"].startswith("0.4200 ± ")
     assert "with 8 tiles" in table.notes[-1] and "CE is higher" in table.notes[-1]
 

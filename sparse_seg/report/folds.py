@@ -1,5 +1,6 @@
 """Table 6: one tile held out after the other."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ def tile_table(block: Block) -> Table | None:
     columns = sorted(found, key=lambda c: (str(c[1]), c[0], c[2]))
     values = {c: _by_fold(block, c) for c in columns}
     folds = sorted({int(f) for v in values.values() for f in v.index} | _pending_folds(block))
-    rows = [(Cell(str(f)), *(_cell(block, c, values[c], f) for c in columns)) for f in folds]
+    names = _tile_names(block)
+    rows = [(Cell(f"{f}{names.get(f, '')}"), *(_cell(block, c, values[c], f) for c in columns)) for f in folds]
     rows.append((Cell("mean over tiles"), *(shown(estimate(v), MIOU, _missing(v, folds)) for v in values.values())))
     scores = [_as_one(block, c) for c in columns]
     missing = [_missing(values[c], folds) for c in columns]
@@ -70,6 +72,13 @@ def _missing(values: "pd.Series[float]", folds: list[int]) -> str:
 
 def _pending_folds(block: Block) -> set[int]:
     return {int(r.axes["fold"]) for r in block.pending if "fold" in r.axes}
+
+
+def _tile_names(block: Block) -> dict[int, str]:
+    """Fold → " (Tile 1)", the sub-folder that its validation images lie in, if they lie in one."""
+    said = block.runs.reindex(columns=["fold", "val_images"]).dropna()
+    folders = {int(f): {PurePosixPath(i).parent.name for i in images} for f, images in said.values}
+    return {fold: f" ({', '.join(sorted(names))})" for fold, names in folders.items() if all(names)}
 
 
 def _seeds(block: Block) -> str:
