@@ -15,9 +15,12 @@ COLUMNS = ("image", "class", "pixels", "share", "m2")
 def pixel_area(raster: Raster) -> float | None:
     """Square metres of a pixel, in the plane of a projected CRS.
 
-    None without one, and for Web Mercator, in which a metre is no metre away from the equator.
+    None without one, and for Mercator, in which a metre is no metre away from the equator; Web Mercator, under all of
+    its codes, is one.
     """
-    if raster.transform is None or raster.crs is None or not raster.crs.is_projected or raster.crs.to_epsg() == 3857:
+    if raster.transform is None or raster.crs is None or not raster.crs.is_projected:
+        return None
+    if raster.crs.to_dict().get("proj") in ("merc", "webmerc"):
         return None
     t, (_, metres) = raster.transform, raster.crs.linear_units_factor
     return float(abs(t.a * t.e - t.b * t.d) * metres**2)

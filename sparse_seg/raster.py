@@ -120,19 +120,15 @@ class _GeoTiff(Raster):
                 raise _damaged(path, e) from e
             self.transform = None if file.transform.is_identity else file.transform
         self.height, self.width, self.crs = file.height, file.width, file.crs
-        interp = rasterio.enums.ColorInterp
-        self._palette = None
-        colour = [i + 1 for i, c in enumerate(file.colorinterp) if c != interp.alpha]
-        if file.colorinterp[0] == interp.palette:
-            self._bands = _chosen(path, bands, [1, 2, 3])
-        else:
-            self._bands = _chosen(path, bands, colour, list(range(1, file.count + 1)))
+        self._palette, self._scale = colour_table(file), None
+        if self._palette is not None:
+            chosen = _chosen(path, bands, [1, 2, 3])
+            self._channels, self._bands, self.count = [b - 1 for b in chosen], [1], len(chosen)
+            return
+        alpha = rasterio.enums.ColorInterp.alpha
+        colour = [i + 1 for i, c in enumerate(file.colorinterp) if c != alpha]
+        self._bands = _chosen(path, bands, colour, list(range(1, file.count + 1)))
         self.count = len(self._bands)
-        if file.colorinterp[0] == interp.palette:
-            self._palette = np.zeros((256, 3), np.uint8)
-            for value, rgba in file.colormap(1).items():
-                self._palette[value] = rgba[:3]
-            self._channels, self._bands = [b - 1 for b in self._bands], [1]
         types = {str(file.dtypes[b - 1]) for b in self._bands}
         self._scale = _needed_scale(path, ", ".join(sorted(types)), scale) if types != {"uint8"} else None
 
@@ -183,6 +179,21 @@ class _Plain(Raster):
         if self._scale is not None:
             values = _to_uint8(values, self._scale)
         return np.ascontiguousarray(values[..., [b - 1 for b in self._bands]]), valid
+
+
+def colour_table(file: Any) -> NDArray[np.uint8] | None:
+    """The colours (256 or 65536, 3) of the values in the first band of an open GeoTIFF; None if it has no palette."""
+    size = {"uint8": 2**8, "uint16": 2**16}.get(file.dtypes[0])
+    try:
+        entries = file.colormap(1) if size else {}
+    except ValueError:  # so says rasterio where there is none
+        return None
+    if not size or not entries:
+        return None
+    table = np.zeros((size, 3), np.uint8)
+    for value, rgba in entries.items():
+        table[value] = rgba[:3]
+    return table
 
 
 def _chosen(path: Path, bands: Sequence[int] | None, colour: list[int], existing: list[int] | None = None) -> list[int]:

@@ -308,6 +308,7 @@ def _circumstances(trainer: "L.Trainer", data: "SparsePointsDataModule") -> dict
     return {
         "labelled_pixels": dict(zip(data.classes.names, data.class_counts, strict=True)),
         "train_images": len(data.train_indices),
+        "train_masks": sum(data.samples[i].has_mask for i in data.train_indices),
         "scored_on": data.scored_on,
         "val_images": [data.samples[i].image_id for i in data.val_indices],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -258,6 +259,22 @@ def test_no_interval_where_no_two_seeds_have_every_density(tmp_path: Path, study
     curve = only(tmp_path).curves["miou_final"]
     assert curve is not None and curve.gain().low is None
     assert "No band" in notes(tmp_path)
+
+
+def test_a_density_of_which_the_images_had_too_few_points_is_no_point_of_the_curve(
+    tmp_path: Path, study: Study
+) -> None:
+    study([5, 20, 50], range(2))
+    for path in (tmp_path / "outputs" / "report").glob("*/result.json"):
+        run = json.loads(path.read_text())
+        count = min(run["points"], 12) * 9
+        path.write_text(json.dumps(run | {"labelled_pixels": {c: count for c in LIMIT}}))
+    group = only(tmp_path)
+    assert group.densities == [5] and group.short == {20: pytest.approx(2.4), 50: pytest.approx(2.4)}
+    said = notes(tmp_path)
+    assert "points=50 is left out: the images had too few points" in said and "2.4 times" in said
+    assert "a gain is shown" not in said
+    assert "\npython train.py -m points=1,2,10,all loss=focal" in said
 
 
 def test_runs_of_another_configuration_are_no_point_of_the_curve(tmp_path: Path, study: Study) -> None:

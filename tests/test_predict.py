@@ -119,12 +119,14 @@ def test_areas_are_pixels_shares_and_square_metres_where_the_crs_has_metres(tmp_
     geotiff(tmp_path / "utm.tif", pixels, nodata=0)
     geotiff(tmp_path / "degrees.tif", pixels, crs="EPSG:4326", transform=(1e-5, 0, 55, 0, -1e-5, 25))
     geotiff(tmp_path / "mercator.tif", pixels, crs="EPSG:3857")
+    geotiff(tmp_path / "sphere.tif", pixels, crs="+proj=merc +a=6378137 +b=6378137 +units=m")
     geotiff(tmp_path / "feet.tif", pixels, crs="EPSG:2263")
     picture(tmp_path / "plain.jpg")
     assert run(network, tmp_path, "--out", tmp_path / "out") == 0
     with (tmp_path / "out" / "areas.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {r["image"] for r in rows} == {"utm.tif", "degrees.tif", "mercator.tif", "feet.tif", "plain.jpg"}
+    names = {"utm.tif", "degrees.tif", "mercator.tif", "sphere.tif", "feet.tif", "plain.jpg"}
+    assert {r["image"] for r in rows} == names
     foot = 0.3048006096
     for r in rows:
         area = {"utm.tif": 0.25, "feet.tif": 0.25 * foot**2}.get(r["image"])

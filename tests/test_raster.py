@@ -23,7 +23,7 @@ def read(path: Path, *window: int, bands=None, scale=None):
 def write_geotiff(path: Path, pixels: np.ndarray, mask: np.ndarray | None = None, **options) -> Path:
     """pixels: (bands, H, W)."""
     rasterio = pytest.importorskip("rasterio")
-    colormap = options.pop("colormap", None)
+    colormap, called = options.pop("colormap", None), options.pop("called", None)
     profile = {"driver": "GTiff", "count": len(pixels), "dtype": pixels.dtype.name, **options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -31,6 +31,8 @@ def write_geotiff(path: Path, pixels: np.ndarray, mask: np.ndarray | None = None
             file.write(pixels)
             if colormap:
                 file.write_colormap(1, colormap)
+            if called:
+                file.colorinterp = [rasterio.enums.ColorInterp[called]]
             if mask is not None:
                 file.write_mask(mask)
     return path
@@ -119,6 +121,19 @@ def test_a_palette_of_a_geotiff_is_looked_up(tmp_path):
     path = write_geotiff(tmp_path / "a.tif", index, colormap={0: (10, 20, 30), 1: (40, 50, 60)})
     np.testing.assert_array_equal(read(path)[0], np.array([[10, 20, 30], [40, 50, 60]], np.uint8)[index[0]])
     np.testing.assert_array_equal(read(path, bands=[3])[0][..., 0], np.array([30, 60], np.uint8)[index[0]])
+
+
+def test_a_palette_of_16_bits_is_looked_up_and_needs_no_scale(tmp_path):
+    index = RNG.choice([7, 300], (1, 40, 70)).astype(np.uint16)
+    path = write_geotiff(tmp_path / "a.tif", index, colormap={7: (10, 20, 30), 300: (40, 50, 60)})
+    expected = np.where(index[0, ..., None] == 7, (10, 20, 30), (40, 50, 60))
+    np.testing.assert_array_equal(read(path)[0], expected)
+
+
+def test_a_band_that_is_called_a_palette_without_one_is_grey(tmp_path):
+    index = RNG.integers(0, 256, (1, 40, 70)).astype(np.uint8)
+    path = write_geotiff(tmp_path / "a.tif", index, called="palette")
+    np.testing.assert_array_equal(read(path)[0], np.repeat(index[0, ..., None], 3, -1))
 
 
 def test_nodata_in_all_bands_is_not_valid_in_one_band_it_is(tmp_path):

@@ -256,6 +256,36 @@ def test_table_4_and_5_pair_seeds(tmp_path: Path, write: Write) -> None:
     assert five["partial cross-entropy 20"]["share in %"].startswith(f"{shares.mean():.1f} ± ")
 
 
+def test_points_all_without_masks_is_no_full_supervision(
+    tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for points in (5, 20, "all"):
+        for seed in range(2):
+            path = write(0.4 + 0.01 * seed, points=points, seed=seed, data="folder") / "result.json"
+            own = {"scored_on": "points", "train_images": 9, "train_masks": 0}
+            path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    (block,) = load(tmp_path)
+    tables = tables_of(block)
+    assert [t.number for t in tables] == ["1", "2", "3"]
+    assert all("Scores are of held-out points" in t.notes[0] for t in tables)
+    assert run_main(tmp_path, "--budget", "report") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "below full masks" not in said and "points=all is all given points, no full supervision" in said
+    assert "python train.py" not in said
+
+
+def test_epochs_of_runs_that_never_reach_the_level_are_not_compared(tmp_path: Path, write: Write) -> None:
+    whole_grid(write)
+    path = tmp_path / "outputs/report/loss=focal,points=20,augment=report,split=random,seed=1/result.json"
+    made_result = json.loads(path.read_text())
+    path.write_text(json.dumps(made_result | {"val_miou": [0.1] * EPOCHS}))
+    (block,) = load(tmp_path)
+    table = table2(block)
+    assert table is not None
+    assert made(table)["partial focal"]["epochs to 90 %"].endswith("(not reached in 1 of 3)")
+    assert table.notes[-1] == "Epochs to 90 % are not compared: 1 of 6 runs do not reach it."
+
+
 def test_epochs_to_a_level_count_from_one() -> None:
     assert epochs_to([0.1, None, 0.5, 0.4], 0.45) == 3
     assert np.isnan(epochs_to([0.1, 0.2], 0.45))
@@ -393,6 +423,22 @@ def test_a_study_without_folder_is_read_from_the_lines(
     assert again.split("\n", 1)[1] == printed.split("\n", 1)[1]
     for number in range(1, 6):
         assert f"Table {number}: " in again
+
+
+def test_after_keeping_all_kept_runs_are_shown(
+    tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole_grid(write)
+    words = ["report", "--keep", str(tmp_path / "runs.jsonl"), "--out", str(tmp_path), "--figures", str(tmp_path)]
+    assert run_main(tmp_path, *words) == 0
+    tables = (tmp_path / "tables.txt").read_text()
+    shutil.rmtree(tmp_path / "outputs")
+    store_panels(write(0.48, points=20, seed=1))
+    assert run_main(tmp_path, *words) == 0
+    again = (tmp_path / "tables.txt").read_text()
+    assert f"42 runs read from {tmp_path}/runs.jsonl" in again
+    assert again.count("\n") == tables.count("\n")
+    assert len(list(tmp_path.glob("figure2-*.png"))) == 1
 
 
 def test_a_word_for_a_table_prints_that_table_of_the_report(

@@ -14,9 +14,9 @@ from sparse_seg.data.folder import open_image
 from sparse_seg.data.layout import by_name
 from sparse_seg.data.own import Files, files_of
 from sparse_seg.data.own_points import Bad, Place, label_names, read_own_points, used_labels
-from sparse_seg.data.pixels import Picture, open_geotiff, palette_of, probe
+from sparse_seg.data.pixels import Picture, open_geotiff, probe
 from sparse_seg.errors import UserError
-from sparse_seg.raster import GEO_SUFFIXES
+from sparse_seg.raster import GEO_SUFFIXES, colour_table
 
 MOST = 40
 """More colours or values than this are no classes but a photograph, or the work of JPEG."""
@@ -100,14 +100,19 @@ def _values(path: Path) -> Counter[Value]:
         _count(counts, np.asarray(file.convert("RGB")) if array.ndim == 3 else array)
         return counts
     with open_geotiff(path) as file:
-        table = palette_of(file)
+        table = colour_table(file) if file.count == 1 else None
         step = max(1, 2**24 // max(file.width, 1))
         for row in range(0, file.height, step):
             part = file.read(window=((row, min(row + step, file.height)), (0, file.width)))
             _count(counts, part[:3].transpose(1, 2, 0) if len(part) >= 3 else part[0])
             if len(counts) > 2**16:
                 break
-    return Counter({_rgb(table[k]) if isinstance(k, int) and k in table else k: n for k, n in counts.items()})
+    if table is None:
+        return counts
+    colours: Counter[Value] = Counter()
+    for held, n in counts.items():
+        colours[_rgb(table[held])] += n
+    return colours
 
 
 def _count(counts: Counter[Value], array: np.ndarray) -> None:

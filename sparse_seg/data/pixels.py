@@ -17,7 +17,7 @@ from sparse_seg.data.classfile import ClassFile, hex_colour
 from sparse_seg.data.folder import OffPaletteWarning, decode_mask
 from sparse_seg.data.sample import Image, Mask
 from sparse_seg.errors import UserError
-from sparse_seg.raster import GEO_SUFFIXES, Raster, import_rasterio, open_raster
+from sparse_seg.raster import GEO_SUFFIXES, Raster, colour_table, import_rasterio, open_raster
 
 Window = tuple[int, int, int, int]
 """row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
@@ -151,7 +151,7 @@ def holds_numbers(path: Path, code: ClassFile) -> bool:
 
 
 def _is_numbered(file: Any, code: ClassFile) -> bool:
-    return code.indices is not None and bool(file.count == 1 and not palette_of(file))
+    return code.indices is not None and bool(file.count == 1 and colour_table(file) is None)
 
 
 def read_mask(path: Path, code: ClassFile, window: Window) -> tuple[Mask, int]:
@@ -180,7 +180,7 @@ def read_mask(path: Path, code: ClassFile, window: Window) -> tuple[Mask, int]:
             held = values[0]
             mask, unknown = _numbered(held, code)
         else:
-            held = _rgb(values, palette_of(file))
+            held = _rgb(values, colour_table(file) if file.count == 1 else None)
             mask, unknown = _coloured(held, code.classes)
         whole = inner.height == file.height and inner.width == file.width
     unknown &= valid
@@ -208,21 +208,11 @@ def _whole_mask(path: Path, code: ClassFile) -> tuple[Mask, int]:
     return mask, off
 
 
-def palette_of(file: Any) -> dict[int, tuple[int, ...]]:
-    try:
-        return dict(file.colormap(1)) if file.count == 1 else {}
-    except ValueError:
-        return {}
-
-
-def _rgb(values: NDArray[Any], palette: dict[int, tuple[int, ...]]) -> NDArray[Any]:
+def _rgb(values: NDArray[Any], palette: NDArray[np.uint8] | None) -> NDArray[Any]:
     """values: (bands, H, W) of a GeoTIFF → colours (H, W, 3)."""
-    if not palette:
+    if palette is None:
         return np.stack([values[k if len(values) >= 3 else 0] for k in range(3)], axis=-1)
-    table = np.zeros((256, 3), np.uint8)
-    for value, rgba in palette.items():
-        table[value] = rgba[:3]
-    return table[values[0]]
+    return palette[values[0]]
 
 
 def _coloured(rgb: NDArray[Any], classes: Classes) -> tuple[Mask, NDArray[np.bool_]]:

@@ -47,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         "--keep",
         type=Path,
         metavar="FILE",
-        help="only put the runs among the lines of FILE (.jsonl), and write its .csv",
+        help="put the runs among the lines of FILE (.jsonl), write its .csv, and show all of FILE's runs, not only "
+        "these, with --out, --figures and --html; nothing else",
     )
     add("--budget", metavar="STUDY", help="would more points help? The fitted curve, its next doubling, what limits")
     add("--status", metavar="STUDY", help="list a study's runs: done, running, failed, unfinished")
@@ -74,11 +75,13 @@ def _run(options: argparse.Namespace) -> None:
     studies = studies or results.usual_studies(options.outputs, options.results)
     runs = results.load(studies, options.outputs, options.results)
     pending = [run for folder in runs.folders for run in status.runs_of(folder) if run.state != "done"]
-    parts = blocks(runs.frame, pending)
     if options.keep:
         count = results.keep(runs.results, options.keep)
         _say(f"{options.keep} holds {count} runs; {options.keep.with_suffix('.csv')} is made from it")
-        return
+        if not (options.out or options.figures or options.html):
+            return
+        runs, pending = results.load_kept(options.keep, runs.results), []
+    parts = blocks(runs.frame, pending)
     sections = _budget(parts) if options.budget else _sections(parts, numbers)
     if options.figures or options.html:
         _pictures(options, sections, runs.sources)

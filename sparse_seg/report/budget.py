@@ -38,10 +38,24 @@ def _curve_table(block: Block, found: Sequence[Group]) -> Table:
             value = shown(curve.value(double), MIOU)
             rows.append((*group.labels, Cell(f"{double} (not run)"), Cell(MISSING), value, Cell(MISSING), count(0)))
             notes.append(_fitted(group, curve))
-        notes += missing(group)
+        notes += [*_left_out(group), *missing(group)]
     names = ("loss", "augment", "points per class", "final mIoU", "fitted curve", "share of full in %")
     header = (*names, f"{unit_of(block)}s")
     return Table("7", "label budget (final mIoU over points per class)", header, tuple(rows), tuple(notes), labels=3)
+
+
+def _left_out(group: Group) -> list[str]:
+    """What no curve is fitted to, or no share taken of, and why."""
+    said = [
+        f"{group.name}: points={n} is left out: the images had too few points for it. Its runs trained on "
+        f"{times:.1f} times as many as those of points={group.densities[0]}."
+        for n, times in group.short.items()
+    ]
+    if group.lacks_masks and not group.has_full:
+        said.append(
+            f"{group.name}: some training image has no mask, so points={FULL} is all given points, no full supervision."
+        )
+    return said
 
 
 def _n(group: Group, points: Any) -> Cell:

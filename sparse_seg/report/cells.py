@@ -10,6 +10,7 @@ from sparse_seg.report.intervals import Estimate, estimate
 MISSING = "—"
 MIOU, POINTS, SHARE, EPOCHS = "{:.4f}", "{:+.1f}", "{:.1f}", "{:.1f}"
 LOSS_NAMES = {"focal": "partial focal", "ce": "partial cross-entropy"}
+ON_POINTS = "Scores are of held-out points: there are no masks, so no mIoU of full masks."
 SHORT_NAMES = {"focal": "focal", "ce": "CE"}
 
 
@@ -114,7 +115,13 @@ def loss_name(loss: str, short: bool = False) -> str:
 
 
 def coverage(block: Block) -> str:
-    """What the intervals of a table cover, said once below it."""
+    """What the scores and the intervals of a table cover, said once below it."""
+    if "points" in set(block.runs.get("scored_on", [])):
+        return f"{ON_POINTS} {_intervals(block)}"
+    return _intervals(block)
+
+
+def _intervals(block: Block) -> str:
     images = sorted({len(v) for v in block.runs.get("val_images", []) if isinstance(v, list)})
     which = f"the {images[0]} validation images" if len(images) == 1 else "the validation images"
     if len(block.seeds) == 1:

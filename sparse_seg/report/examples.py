@@ -91,12 +91,13 @@ def _figure(panels: Path, index: dict[str, Any]) -> Figure:
 
 
 def lowest_median_highest(panels: Path, index: dict[str, Any]) -> list[tuple[str, float, Picture]]:
-    """(name, mIoU, pictures) of those three images, or of all if there are fewer."""
+    """(name, mIoU, pictures) of those three images, or of all if there are fewer; of images with a label, if any."""
     scored = []
     for item in index["images"]:
         picture = _pictures(panels / item["folder"])
         scored.append((str(item["id"]), _score(picture, len(index["classes"])), picture))
-    scored.sort(key=lambda s: (np.isnan(s[1]), s[1], s[0]))
+    scored = [s for s in scored if not np.isnan(s[1])] or scored
+    scored.sort(key=lambda s: (s[1], s[0]))
     return [scored[i] for i in sorted({0, len(scored) // 2, len(scored) - 1})] if scored else []
 
 

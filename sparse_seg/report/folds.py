@@ -8,7 +8,8 @@ import pandas as pd
 
 from sparse_seg import metrics
 from sparse_seg.report.blocks import Block
-from sparse_seg.report.cells import MIOU, MISSING, Cell, Table, loss_name, number, sentence, shown
+from sparse_seg.report.cells import MIOU, MISSING, SHARE, Cell, Table, loss_name, number, sentence, shown
+from sparse_seg.report.gains import share_of
 from sparse_seg.report.intervals import estimate, paired
 
 Column = tuple[str, Any, str]
@@ -34,6 +35,7 @@ def tile_table(block: Block) -> Table | None:
         "All tiles as one: mIoU and each class's IoU from the sum of the tiles' confusion matrices, so that a class "
         "that a tile lacks weighs as its pixels do.",
         *_differences(values),
+        *_shares(values),
     ]
     header = ("tile held out (fold)", *(_heading(c, columns) for c in columns))
     return Table("6", "leave one tile out (final mIoU)", header, tuple(rows), tuple(notes))
@@ -100,4 +102,15 @@ def _differences(values: dict[Column, "pd.Series[float]"]) -> list[str]:
             value = paired(ce, focal)
             name = f"CE − focal, {'full masks' if points == 'all' else f'{points} points'}, paired over tiles"
             notes.append(sentence(name, value.times(100) if value else None, "CE", "focal", over="tile"))
+    return notes
+
+
+def _shares(values: dict[Column, "pd.Series[float]"]) -> list[str]:
+    notes = []
+    for (loss, points, augment), scores in values.items():
+        full = values.get((loss, "all", augment))
+        share = share_of(scores, full) if full is not None and points != "all" else None
+        if share is not None:
+            said = f"{loss_name(loss, short=True)}, {points} points: {shown(share, SHARE).text} % of the mIoU with full"
+            notes.append(f"{said} masks, the mean of {share.n} tiles' shares.")
     return notes

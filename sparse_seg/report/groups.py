@@ -1,5 +1,6 @@
 """Runs that differ in points and seed only: their scores, their curves, and how to run what is missing."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +12,11 @@ from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import Cell, loss_name
 from sparse_seg.report.curves import SATURATING_FROM, TESTED_FROM, Curve, fit
 from sparse_seg.report.gains import losses
+from sparse_seg.report.results import GIVEN
 
 FULL = "all"
+ENOUGH = 0.9
+"""A density whose runs had less than this share of the points that it names is no point of a curve."""
 COMMAND = "python train.py -m "
 DEFAULTS: dict[str, tuple[str, Any]] = {
     "data": ("data", "dubai"),
@@ -47,12 +51,38 @@ class Group:
 
     @cached_property
     def densities(self) -> list[int]:
-        """Points per class that have a run, ascending."""
+        """Points per class that have a run and were to be had, ascending."""
+        return [n for n in self._asked_for if n not in self.short]
+
+    @cached_property
+    def _asked_for(self) -> list[int]:
         return sorted({p for p in self.runs["points"] if isinstance(p, int)})
+
+    @cached_property
+    def short(self) -> dict[int, float]:
+        """Densities of which the images had too few points → how many times the smallest density's they used.
+
+        Counted over the seeds (tiles) that have both; a class that an image lacks is missing at all densities alike.
+        """
+        if "labelled_pixels" not in self.runs or not self._asked_for:
+            return {}
+        pixels = [sum(v.values()) if isinstance(v, dict) else float("nan") for v in self.runs["labelled_pixels"]]
+        of = self.runs.assign(pixels=pixels, fold=self.runs["fold"].fillna(-1))
+        table = of.pivot_table("pixels", ["seed", "fold"], of["points"].astype(str))
+        table = table.reindex(columns=[str(n) for n in self._asked_for])
+        least = self._asked_for[0]
+        ratios = {n: float((table[str(n)] / table[str(least)]).mean()) for n in self._asked_for}
+        return {n: ratio for n, ratio in ratios.items() if ratio < ENOUGH * n / least}
 
     @property
     def has_full(self) -> bool:
         return FULL in set(self.runs["points"])
+
+    @property
+    def lacks_masks(self) -> bool:
+        """Whether some training image has no mask, so that points=all is no full supervision."""
+        masks, images = (self.runs.get(c, pd.Series(dtype=float)) for c in ("train_masks", "train_images"))
+        return GIVEN in set(self.runs["points"]) or bool((masks < images).any())
 
     @cached_property
     def scores(self) -> dict[str, pd.DataFrame]:
@@ -101,7 +131,7 @@ def missing(group: Group) -> list[str]:
         reasons.append(
             f"{one or 'there are full masks only'}, and a curve needs two, {SATURATING_FROM} to show how it flattens"
         )
-        points += more_densities(group.densities)
+        points += more_densities(group.densities, below=min(group.short, default=None))
     for p in scores.columns[scores.isna().any()]:
         reasons.append(f"points={p} lacks {group.unit} {joined(scores.index[scores[p].isna()])}")
         points.append(p)
@@ -110,22 +140,24 @@ def missing(group: Group) -> list[str]:
         reasons.append(f"one {group.unit} gives no interval")
         points += list(scores.columns)
         units += [u for u in range(4) if u not in units][:2]
-    if not group.has_full:
+    if not group.has_full and not group.lacks_masks:
         unknown = "so the share of full supervision is unknown (it takes masks of the images that train)"
         reasons.append(f"no run on full masks (points={FULL}), {unknown}")
         points.append(FULL)
     if not reasons:
         return []
+    if not points:
+        return [f"{group.name}: {'; '.join(reasons)}."]
     wanted = sorted({p for p in points if p != FULL}) + ([FULL] if FULL in points else [])
     run = "Run this, with any other values that these runs were given; finished ones are skipped:"
     return [f"{group.name}: {'; '.join(reasons)}. {run}", command(group, wanted, units)]
 
 
-def more_densities(points: Sequence[int]) -> list[int]:
-    """Densities that make them four: doublings and halvings of the largest, nearest first."""
+def more_densities(points: Sequence[int], below: int | None = None) -> list[int]:
+    """Densities that make them four: doublings and halvings of the largest, nearest first; all `below`, if given."""
     largest = max(points, default=20)
     candidates = [largest, 2 * largest, largest // 2, largest // 4, 4 * largest, 8 * largest]
-    new = [n for n in dict.fromkeys(candidates) if n >= 1 and n not in points]
+    new = [n for n in dict.fromkeys(candidates) if 1 <= n < (below or math.inf) and n not in points]
     return sorted(new[: max(TESTED_FROM - len(points), 0)])
 
 

@@ -17,6 +17,8 @@ COLUMNS = (
     "miou_final", "miou_best", "iou", "loss_at_epoch_25", "seconds", "device", "precision", "commit",
 )  # fmt: skip
 """Columns of runs.csv; `iou` stands for one column per class."""
+GIVEN = "all given"
+"""points=all where a training image has no mask: its points, not full masks."""
 NEEDED = ("fingerprint", "study", "loss", "points", "augment", "split", "seed", "miou_final", "val_miou", "figures")
 Result = dict[str, Any]
 
@@ -57,6 +59,16 @@ def load(studies: Sequence[str], outputs: Path = OUTPUTS, lines: Path = LINES) -
             )
         found += mine
     return Runs(frame(found), tuple(sources), tuple(found), tuple(folders))
+
+
+def load_kept(lines: Path, fresh: Sequence[Result] = ()) -> Runs:
+    """Every run of `lines`. fresh: results among them that were just read from their folders, where pictures are."""
+    kept = read_lines(lines)
+    found = (*fresh, *kept)
+    studies = dict.fromkeys(r["study"] for r in kept)
+    counted = {s: [r for r in kept if r["study"] == s] for s in studies}
+    sources = tuple(f"study {s}: {_count(own)} read from {lines}" for s, own in counted.items())
+    return Runs(frame(found), sources, found)
 
 
 def usual_studies(outputs: Path = OUTPUTS, lines: Path = LINES) -> list[str]:
@@ -117,7 +129,14 @@ def frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     iou = {f"iou_{name}": float("nan") if v is None else v for name, v in result.get("iou", {}).items()}
-    return {"folder": None, **result, **iou}
+    return {"folder": None, **result, **iou, "points": GIVEN if _lacks_masks(result) else result["points"]}
+
+
+def _lacks_masks(result: Mapping[str, Any]) -> bool:
+    """True for a run with points=all that had other training images than such with masks."""
+    images = result.get("train_images")
+    without = result.get("scored_on") == "points" or result.get("train_masks", images) != images
+    return bool(result["points"] == "all" and without)
 
 
 def figures_key(figures: Mapping[str, Any]) -> str:

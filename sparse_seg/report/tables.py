@@ -163,6 +163,8 @@ def _epochs_cell(runs: pd.DataFrame, level: float | None) -> Cell:
 
 def _epochs_sentence(block: Block, fixed: Mapping[str, Any], level: float) -> str:
     ce, focal = (_epochs(block.cell(**fixed, loss=name), level) for name in ("ce", "focal"))
+    if never := int(ce.isna().sum() + focal.isna().sum()):
+        return f"Epochs to 90 % are not compared: {never} of {len(ce) + len(focal)} runs do not reach it."
     return sentence("Epochs to 90 %, CE − focal", paired(ce, focal), "CE", "focal", unit="epochs", more="needs more")
 
 
