@@ -99,7 +99,10 @@ def figures(cfg: DictConfig) -> Flat:
 
         source = plain["data"]["source"]
         given = {k: source[k] for k in ("root", "images", "masks", "points_file", "classes") if k in source}
-        flat |= {f"data.content.{part}": digest for part, digest in content_of(files_of(**given)).items()}
+        files = files_of(**given)
+        flat |= {f"data.content.{part}": digest for part, digest in content_of(files).items()}
+        if flat.get("data.points_file") is not None:  # it may lie in the folder
+            flat["data.points_file"] = str(files.points)
     for key in FILES:
         path = flat.get(key)
         if isinstance(path, str) and path != "imagenet":

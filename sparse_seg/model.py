@@ -15,6 +15,8 @@ from sparse_seg.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+INCEPTION = ("inception", "xception", "timm-tf_efficientnet_lite")
+"""Encoders of segmentation_models_pytorch whose ImageNet weights take images from −1 to 1."""
 
 
 class NormalisedNetwork(nn.Module):
@@ -87,7 +89,11 @@ def _imagenet_encoder(encoder: str, in_channels: int) -> nn.Module:
 def _normalisation(encoder: str, in_channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    if encoder.startswith("tu-") and (cfg := timm.get_pretrained_cfg(encoder[3:])) is not None:
+    if encoder.startswith(INCEPTION):
+        mean, std = timm.data.IMAGENET_INCEPTION_MEAN, timm.data.IMAGENET_INCEPTION_STD
+    elif encoder.startswith("dpn"):
+        mean, std = timm.data.IMAGENET_DPN_MEAN, timm.data.IMAGENET_DPN_STD
+    elif encoder.startswith("tu-") and (cfg := timm.get_pretrained_cfg(encoder[3:])) is not None:
         mean, std = cfg.mean, cfg.std
     return _per_band(mean, in_channels), _per_band(std, in_channels)
 

@@ -170,7 +170,7 @@ def _train(cfg: DictConfig, images: "ImageSet", folder: Path, figures: identity.
     if first:
         _record_start(cfg, folder, data, resume, images.notes)
     seconds_setup = time.perf_counter() - started
-    with _interruption_as_message(trainer, folder):
+    with _interruption_as_message(trainer, folder, cfg.overwrite):
         trainer.fit(task, datamodule=data, ckpt_path=resume[0] if resume else None, weights_only=True)
     if trainer.is_global_zero:
         history = History.of(trainer)
@@ -277,6 +277,8 @@ def _record_start(
         log.info("there are no masks: held-out points validate, and the scores are of points, no mIoU of full masks")
     if given := sum(0 if s.points is None else len(s.points) for s in data.samples):
         log.info("points=%s uses the first ones of each class and image; %d were given", data.points, given)
+    if data.points_file:
+        log.info("all points of data.points_file are used; points=%s is this run's name only", data.points)
     if resume:
         log.info("goes on after epoch %d of %d", resume[1], cfg.trainer.max_epochs)
     elif (folder / "history.csv").exists():
@@ -284,10 +286,10 @@ def _record_start(
 
 
 @contextmanager
-def _interruption_as_message(trainer: "L.Trainer", folder: Path) -> Iterator[None]:
+def _interruption_as_message(trainer: "L.Trainer", folder: Path, overwrite: bool) -> Iterator[None]:
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-    again = "the same command goes on from its last whole epoch"
+    again = f"the same command {'without overwrite=true ' if overwrite else ''}goes on from its last whole epoch"
     try:
         yield
     except SIGTERMException:

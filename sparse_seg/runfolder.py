@@ -82,11 +82,12 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def claim(folder: Path, cfg: DictConfig, figures: identity.Flat, choices: Mapping[str, str]) -> None:
-    """Write config.yaml into a held folder. Refuses another run's folder, or clears it if `overwrite` says so.
+    """Write config.yaml into a held folder. Refuses another run's folder, or clears any if `overwrite` says so.
 
+    A job that Slurm starts again clears nothing: what lies there is its own.
     What ended before its first epoch, as a run that met a damaged image, stands in nobody's way.
     """
-    if cfg.overwrite:
+    if cfg.overwrite and os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         for item in folder.iterdir():
             if item.name not in KEPT:
                 shutil.rmtree(item) if item.is_dir() else item.unlink()

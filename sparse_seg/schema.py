@@ -78,7 +78,7 @@ def check(cfg: DictConfig) -> None:
     _whole(cfg.trainer, "max_epochs", least=1, prefix="trainer.")
     if str(cfg.trainer.precision) not in PRECISIONS:
         raise UserError(f"trainer.precision={cfg.trainer.precision!r} is unknown; choose {', '.join(PRECISIONS)}")
-    if cfg.data.points_file is not None and cfg.points == "all":
+    if cfg.data.points_file is not None and cfg.points == "all" and "points_file" not in cfg.data.source:
         raise UserError("points=all trains on full masks; leave out data.points_file, or points=all")
 
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -199,7 +199,7 @@ class SweepCallback(Callback):
             raise SystemExit(1) from None
         except HydraException:
             return  # Hydra prints the same error when it composes the first job
-        done = sum(_finished_job(job) for job in self.jobs)
+        done = sum(_finished_job(job) for job in self.jobs if not job.cfg.overwrite)
         print(f"{len(self.jobs)} runs, {done} of them done already", flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -281,7 +281,22 @@ def _expand(config: DictConfig) -> list[Job]:
         except UserError as e:
             raise UserError(f"{e} (in the run {' '.join(overrides)})") from None
         jobs.append(Job(overrides, run_folder(cfg, choices), cfg, choices))
+    _check_points_files(jobs)
     return jobs
+
+
+def _check_points_files(jobs: Sequence[Job]) -> None:
+    """Refuse runs that differ in points= alone and train on the same file of points, all of them on all of it."""
+    counts: dict[str, set[str]] = {}
+    for job in jobs:
+        if job.cfg.data.points_file is not None and "points_file" not in job.cfg.data.source:
+            counts.setdefault(str(job.cfg.data.points_file), set()).add(str(job.cfg.points))
+    for path, values in counts.items():
+        if len(values) > 1:
+            raise UserError(
+                f"all points of data.points_file={path} are used, whatever points= says: "
+                f"points={','.join(sorted(values, key=int))} would be one and the same run; give one value"
+            )
 
 
 def _axes(job: Job) -> dict[str, str]:

@@ -26,7 +26,8 @@ def one_cycle_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1
     if not 0 < warmup < 1:
         raise UserError(f"scheduler.warmup={warmup!r} must be a number between 0 and 1")
     peaks = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=warmup, cycle_momentum=False)
+    share = 0.99 * warmup if warmup * total_steps == 1 else warmup  # OneCycleLR divides by the warm-up's steps − 1
+    return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=share, cycle_momentum=False)
 
 
 class SegmentationTask(L.LightningModule):

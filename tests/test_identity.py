@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from cli import Configured, configuration
+from folders import make
 from omegaconf import DictConfig, OmegaConf
 
+from sparse_seg import schema
 from sparse_seg.errors import UserError
 from sparse_seg.identity import GROUPS, MAX_NAME, differing_keys, figures, fingerprint, flatten, folder_name
 from sparse_seg.runfolder import defaults_of
@@ -155,6 +157,15 @@ def test_a_file_counts_by_its_content(configured: Configured, tmp_path: Path, ke
     there.unlink()
     with pytest.raises(UserError, match=rf"{key}=.*b\.dat cannot be read: No such file"):
         print_of(there)
+
+
+def test_a_file_of_points_may_be_named_as_it_lies_in_the_folder(configured: Configured, tmp_path: Path) -> None:
+    root = make(tmp_path / "own", ["a.png"], points=2)
+    (root / "points.csv").rename(root / "clicks.csv")
+    words = ("data=folder", f"data.root={root}", "points=all")
+    inside, whole = (configured(*words, f"data.points_file={p}")[0] for p in ("clicks.csv", root / "clicks.csv"))
+    assert figures(inside) == figures(whole)
+    schema.check(inside)  # points=all are all of the file's where there is no mask
 
 
 def test_figures_are_plain_values_without_neutral_keys(configured: Configured) -> None:

@@ -86,6 +86,16 @@ def test_masks_of_numbers_give_classes_with_indices(tmp_path: Path, capsys: pyte
     np.testing.assert_array_equal(folder(root).samples[0].read()[1], index_map(0))
 
 
+def test_masks_in_black_and_white_have_two_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make(tmp_path / "own", ["a.png"], masked=[])
+    (root / "classes.yaml").unlink()
+    object_ = index_map(0) == 1
+    save_mask(root / "masks" / "a.png", np.where(object_, 255, 0).astype(np.uint8), "L")
+    out = looked(root, capsys)
+    assert any("class_255" in line and f" {object_.sum():,} pixels" in line for line in out.splitlines())
+    np.testing.assert_array_equal(folder(root).samples[0].read()[1], object_)
+
+
 def test_deep_geotiffs_are_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make(tmp_path / "own", [], masked=[])
     save_tif(root / "images" / "a.tif", np.zeros((4, 40, 2100), np.uint16))
@@ -96,7 +106,7 @@ def test_deep_geotiffs_are_described(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "data.scale=[LOW,HIGH]" in out and "data.tile=256" in out and "for LOW and HIGH" in out
 
 
-@pytest.mark.parametrize("kind", ["nothing", "noise", "mixed", "which", "no folder"])
+@pytest.mark.parametrize("kind", ["nothing", "noise", "mixed", "which", "one class", "no folder"])
 def test_it_refuses_politely_when_it_cannot_decide(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -108,12 +118,15 @@ def test_it_refuses_politely_when_it_cannot_decide(
         PIL.Image.fromarray(noise).save(root / "masks" / "a.png")
     if kind == "mixed":
         save_mask(root / "masks" / "b.png", index_map(1), "L")
+    if kind == "one class":
+        save_mask(root / "masks" / "a.png", np.full((40, 48), 7, np.uint8), "L")
     if kind == "which":
         (root / "points.csv").write_text("image,x,y,class\na,1,1,Sea\n")
     err = looked(root if kind != "no folder" else tmp_path / "none", capsys, code=2)
     messages = {
         "nothing": "has no masks and no file of points", "noise": "JPEG and smoothing invent colours",
-        "mixed": "some masks hold colours", "which": "cannot tell which is which", "no folder": "is no folder",
+        "mixed": "some masks hold colours", "which": "cannot tell which is which",
+        "one class": "hold one class, class_7", "no folder": "is no folder",
     }  # fmt: skip
     assert err.startswith("error: ") and messages[kind] in err and err.count("\n") <= 2
     assert not (root / "classes.yaml").exists()

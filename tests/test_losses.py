@@ -303,6 +303,11 @@ def test_what_is_no_loss_is_refused(loss):
         as_module(loss)
 
 
+def test_a_misspelt_parameter_of_a_loss_is_named():
+    with pytest.raises(ValueError, match="the loss PartialFocal cannot be built: .*'gama'"):
+        as_module(functools.partial(PartialFocal, gama=1.0))
+
+
 def test_a_loss_that_needs_more_arguments_is_refused_at_construction():
     with pytest.raises(ValueError, match="margin"):
         as_module(lambda logits, target, margin: logits.sum())

@@ -63,6 +63,8 @@ def test_unet_returns_logits_of_the_images_size(encoder):
         ("resnet34", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ("tu-resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ("tu-tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ("xception", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ("dpn68", (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
     ],
 )
 def test_the_input_is_normalised_as_the_encoder_was_trained(encoder, mean, std):

@@ -285,6 +285,23 @@ def test_points_of_a_folder_are_nested(tmp_path: Path) -> None:
         assert set(map(tuple, points.tolist())) < set(map(tuple, many[key].tolist()))
 
 
+def test_a_change_of_pixels_in_a_file_of_the_same_size_is_another_content(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    save_tif(root / "images" / "a.tif", np.zeros((3, 8, 8), np.uint8))
+    before = (root / "images" / "a.tif").stat().st_size, content_of(files_of(root))
+    save_tif(root / "images" / "a.tif", np.ones((3, 8, 8), np.uint8))
+    after = (root / "images" / "a.tif").stat().st_size, content_of(files_of(root))
+    assert before[0] == after[0] and {k for k in after[1] if after[1][k] != before[1][k]} == {"images"}
+
+
+def test_transparent_colours_of_a_palette_are_unlabelled(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", ["a.png"])
+    image = PIL.Image.fromarray(index_map(0))
+    image.putpalette([v for colour in COLOURS for v in colour])
+    image.save(root / "images" / "a.png", transparency=1)
+    np.testing.assert_array_equal(folder(root).samples[0].read()[1], np.where(index_map(0) == 1, 255, index_map(0)))
+
+
 def test_a_change_of_points_or_masks_is_another_content(tmp_path: Path) -> None:
     root = make(tmp_path / "own", NAMES, points=2)
     before = content_of(files_of(root))

@@ -275,6 +275,14 @@ def test_overwrite_runs_again_in_an_empty_folder(own: Done) -> None:
     }
 
 
+def test_overwrite_of_a_job_that_slurm_starts_again_goes_on(own: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own.folder / "result.json").unlink()
+    (own.folder / "kept").touch()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert again(own, "overwrite=true").code == 0
+    assert (own.folder / "kept").exists() and (own.folder / "result.json").exists()
+
+
 def edit_figures(folder: Path, changes: dict[str, Any], drop: tuple[str, ...] = ()) -> None:
     kept = yaml.safe_load((folder / "config.yaml").read_text())
     kept["figures"] = {k: v for k, v in {**kept["figures"], **changes}.items() if k not in drop}

@@ -202,6 +202,13 @@ def test_the_table_shows_what_a_cut_folder_name_hides(command_line):
     assert [row.split()[:5] for row in rows] == [["focal", "20", "report", "0", z] for z in ("1", "2")]
 
 
+def test_densities_of_one_file_of_points_are_refused(command_line):
+    assert len(grid(command_line("points=5", "data.points_file=a.csv,b.csv"))) == 2
+    assert len(grid(command_line("points=5,20", "data=folder", "data.root=own", "data.points_file=a.csv"))) == 2
+    with pytest.raises(UserError, match=r"all points of data\.points_file=a\.csv are used.*points=5,20 would be one"):
+        grid(command_line("points=20,5", "data.points_file=a.csv"))
+
+
 def test_a_refused_value_names_its_run(command_line):
     with pytest.raises(UserError, match=r"points=0 must be .* \(in the run .*points=0 loss=ce\)"):
         grid(command_line("points=5,0", "loss=ce"))

@@ -92,6 +92,12 @@ def test_warmup_is_a_share_of_the_steps():
     assert optimizer.param_groups[0]["betas"][0] == 0.9
 
 
+def test_a_warmup_of_one_step_starts_at_the_optimizers_rate():
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=0.3)
+    one_cycle_cosine(optimizer, total_steps=10, warmup=0.1)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.3, rel=1e-3)
+
+
 def test_without_a_scheduler_the_rate_stays():
     assert fit(task_of(convolution(), lr=0.02), batches([9, 9])).lr == [0.02, 0.02]
 

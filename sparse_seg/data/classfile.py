@@ -31,8 +31,8 @@ def read_classes(path: Path) -> ClassFile:
     """Read classes.yaml: `classes`, a list of name, colour (optional) and index (optional); `unlabelled`, a list of
     colours or numbers (optional).
 
-    Raises UserError for a file that is missing or no such list, a name, colour or index that comes twice, a colour
-    that is neither "#RRGGBB" nor three numbers, an index out of 0..254 or given for some classes only.
+    Raises UserError for a file that is missing, no such list or of one class, a name, colour or index that comes
+    twice, a colour that is neither "#RRGGBB" nor three numbers, an index out of 0..254 or given for some classes only.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -70,8 +70,10 @@ def read_classes(path: Path) -> ClassFile:
     unlabelled = [parse_colour(b, f"{path}, unlabelled") for b in blank if not isinstance(b, int)]
     if clash := [c for c in unlabelled if c in colours]:
         raise UserError(f"{path}: {hex_colour(clash[0])} is the colour of a class and unlabelled, too")
-    classes = Classes(tuple(names), tuple(colours), tuple(unlabelled))
-    return ClassFile(classes, _indices(path, indices), tuple(numbers))
+    file = ClassFile(Classes(tuple(names), tuple(colours), tuple(unlabelled)), _indices(path, indices), tuple(numbers))
+    if len(names) == 1:
+        raise UserError(f"{path}: there is one class; a network tells two or more apart, so list what else there is")
+    return file
 
 
 def _indices(path: Path, indices: Sequence[Any]) -> tuple[int, ...] | None:

@@ -45,6 +45,10 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
     code = read_classes(files.classes) if files.classes.exists() else None
     if code is None:
         code = _guess(files, found)
+        if len(code.classes) == 1:
+            what = "the masks hold" if files.masks else f"{files.points} names"
+            one = f"one class, {code.classes.names[0]}"
+            raise UserError(f"{what} {one}; a network tells two or more apart: label what else there is")
         write_classes(files.classes, code)
         yield f"classes   wrote {files.classes}: look through it, and rename the classes as you like"
     else:
@@ -182,6 +186,8 @@ def _guess(files: Files, found: Found) -> ClassFile:
             f"JPEG and smoothing invent colours; list the true ones in {files.classes}: "
             'classes: [{name: Water, colour: "#E2A929"}]'
         )
+    if set(frequent) == {0, 255}:  # written as black and white, which are colours as good as any
+        return ClassFile(Classes(("class_0", "class_255"), ((0, 0, 0), (255, 255, 255))))
     numbers = sorted(v for v in frequent if isinstance(v, int) and v != IGNORE_INDEX)
     colours = sorted(v for v in frequent if not isinstance(v, int))
     if numbers and colours:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse_seg.data.classfile import ClassFile, read_classes
 from sparse_seg.data.folder import pair_sample
-from sparse_seg.data.layout import MASK_SUFFIXES, by_name, digest, find
+from sparse_seg.data.layout import MASK_SUFFIXES, WHOLE, by_name, digest, find
 from sparse_seg.data.own_points import Bad, Place, label_names, read_own_points
 from sparse_seg.data.pixels import Picture, holds_numbers, probe, read_sample
 from sparse_seg.data.sample import ImageSet, Sample
@@ -73,8 +73,15 @@ def files_of(
 
 
 def content_of(files: Files) -> dict[str, str]:
-    """What a run on this folder depends on, as short digests: the images by name and size, all else by content."""
-    listed = {k: f"{files.images[k].name} {files.images[k].stat().st_size}" for k in sorted(files.images)}
+    """What a run on this folder depends on, as short digests: all by content, but for images above 64 MB.
+
+    Those count by name and size.
+    """
+    sizes = {k: path.stat().st_size for k, path in files.images.items()}
+    listed = {
+        k: (files.images[k].name, sizes[k], digest(files.images[k]) if sizes[k] <= WHOLE else b"")
+        for k in sorted(files.images)
+    }
     parts = {
         "images": repr(listed).encode(),
         "masks": b"".join(k.encode() + digest(files.masks[k]) for k in sorted(files.masks)),

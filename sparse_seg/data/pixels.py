@@ -69,7 +69,7 @@ def _probe(path: Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(path) as file:
-                has_alpha = "A" in file.getbands() or ("transparency" in file.info and file.mode != "P")
+                has_alpha = "A" in file.getbands() or "transparency" in file.info
                 return Picture(path, file.height, file.width, has_alpha=has_alpha, kind=file.mode)
     except PIL.Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large for its format: save it as GeoTIFF ({error})") from error

@@ -101,10 +101,13 @@ def as_module(loss: Any) -> nn.Module:
     `_partial_: true`), which is constructed here. Without a parameter named `image` it is called without the image.
 
     Raises:
-        ValueError: anything else, or a loss that cannot be called with (logits, target).
+        UserError: anything else, or a loss that cannot be built or called with (logits, target).
     """
     if isinstance(loss, functools.partial) and inspect.isclass(loss.func) and issubclass(loss.func, nn.Module):
-        loss = loss()
+        try:
+            loss = loss()
+        except TypeError as error:  # as of a misspelt parameter
+            raise UserError(f"the loss {loss.func.__name__} cannot be built: {error}") from error
     function = loss.func if isinstance(loss, functools.partial) else loss
     if not isinstance(function, nn.Module) and not inspect.isroutine(function):
         raise UserError(
