@@ -106,6 +106,9 @@ def _run(cfg: DictConfig) -> None:
         _train(cfg, images, folder, figures)
         return
     with held(folder):
+        if not cfg.overwrite and finished(cfg, choices, folder):  # by another process, since it was asked above
+            print(f"done already: {folder}")
+            return
         claim(folder, cfg, figures, choices)
         with logging_to(folder / "log.txt"):
             log.info("run %s (process %d)", folder, os.getpid())
@@ -277,6 +280,8 @@ def _record_start(
         log.info("there are no masks: held-out points validate, and the scores are of points, no mIoU of full masks")
     if given := sum(0 if s.points is None else len(s.points) for s in data.samples):
         log.info("points=%s uses the first ones of each class and image; %d were given", data.points, given)
+    if data.points_off_image:
+        log.info("%d points lie on nodata or transparency, not on the image, and are left out", data.points_off_image)
     if data.points_file:
         log.info("all points of data.points_file are used; points=%s is this run's name only", data.points)
     if resume:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import shutil
 import sys
 import traceback
@@ -65,7 +66,7 @@ def held(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
+        lock = FileLock(folder / ".lock", timeout=1)  # who lists the runs of a study holds it for a moment
         lock.acquire()
     except Timeout:
         owner = folder / "owner"
@@ -74,7 +75,7 @@ def held(folder: Path) -> Iterator[None]:
     except OSError as e:
         raise UserError(f"the run's folder {folder} cannot be written ({e.strerror}); set output_dir=...") from e
     try:
-        (folder / "owner").write_text(str(os.getpid()), encoding="utf-8")
+        (folder / "owner").write_text(f"{os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
     finally:
         (folder / "owner").unlink(missing_ok=True)

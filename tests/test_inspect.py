@@ -1,13 +1,16 @@
 """`python -m sparse_seg.data inspect` finds, counts, writes classes.yaml once, and says when it cannot tell."""
 
+import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 from cli import SMALL, train
 from folders import CLASSES, COLOURS, UTM, index_map, make, picture, save_mask, save_tif
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sparse_seg.data.__main__ import main
 from sparse_seg.data.classes import LAND_COVER
@@ -84,6 +87,53 @@ def test_masks_of_numbers_give_classes_with_indices(tmp_path: Path, capsys: pyte
     assert (code.classes.names, code.indices) == (("class_1", "class_4", "class_7"), (1, 4, 7))
     assert f"{(index_map(0) == 0).sum():,} pixels" in out
     np.testing.assert_array_equal(folder(root).samples[0].read()[1], index_map(0))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "indices"),
+    [
+        (["1", "2", "5"], ("class_1", "class_2", "class_5"), (1, 2, 5)),
+        (["311", "112", "411"], ("112", "311", "411"), None),
+        (["01", "02", "5"], ("01", "02", "5"), None),
+    ],
+)
+def test_labels_that_are_numbers_stay_what_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: list[str], names: tuple[str, ...], indices: Any
+) -> None:
+    root = make(tmp_path / "own", ["a.png"], masked=[])
+    (root / "classes.yaml").unlink()
+    lines = [f"a,{k},{k},{label}" for k, label in enumerate(labels)]
+    (root / "points.csv").write_text("\n".join(["image,x,y,class", *lines]))
+    looked(root, capsys)
+    code = read_classes(root / "classes.yaml")
+    assert (code.classes.names, code.indices) == (names, indices)
+    points = folder(root).samples[0].points
+    assert points is not None
+    said = [names.index(label if indices is None else f"class_{label}") for label in labels]
+    assert points[:, 2].tolist() == said
+
+
+def test_nodata_of_a_mask_is_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make(tmp_path / "own", ["a.png"], masked=[])
+    (root / "classes.yaml").unlink()
+    values = index_map(0).astype(np.int16) + 1
+    values[:5] = -9999
+    save_tif(root / "masks" / "a.tif", values[None], nodata=-9999)
+    out = looked(root, capsys)
+    assert read_classes(root / "classes.yaml").indices == (1, 2, 3)
+    assert re.search(rf"unlabelled +{5 * 48} pixels +12\.5%", out) and "off " not in out
+
+
+@pytest.mark.parametrize("name", ["Bilder (über), 2024 = x", "it's", "2024", "null"])
+def test_the_printed_command_holds_whatever_the_folder_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / name, ["a.png"])
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(looked(Path(name), capsys).splitlines()[-1])[2:]
+    parser = OverridesParser.create()
+    values = {o.key_or_group: o.value() for o in parser.parse_overrides(words)}
+    assert values == {"data": "folder", "data.root": name}
 
 
 def test_masks_in_black_and_white_have_two_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

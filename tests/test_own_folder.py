@@ -294,6 +294,29 @@ def test_a_change_of_pixels_in_a_file_of_the_same_size_is_another_content(tmp_pa
     assert before[0] == after[0] and {k for k in after[1] if after[1][k] != before[1][k]} == {"images"}
 
 
+def test_points_on_nodata_are_counted(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    pixels = np.full((3, 40, 48), 9, np.uint8)
+    pixels[:, :20] = 0
+    for name in "abc":
+        save_tif(root / "images" / f"{name}.tif", pixels, nodata=0)
+    rows = [f"{name},{x},{y},Water" for name in "abc" for x, y in ((1, 1), (1, 30), (10, 30), (20, 30), (30, 30))]
+    (root / "points.csv").write_text("\n".join(["image,x,y,class", *rows]))
+    data = module(folder(root), tmp_path, points="all")
+    held = sum(len(p) for p in data._held_out().values())
+    assert data.points_off_image > 0 and sum(data.class_counts) + data.points_off_image == 15 - held
+
+
+def test_linked_folders_are_searched_and_masks_may_be_left_out(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", ["a.png"], points=2)
+    elsewhere = make(tmp_path / "else", ["b.png"], masked=[])
+    (root / "images" / "linked").symlink_to(elsewhere / "images")
+    (elsewhere / "images" / "back").symlink_to(root / "images")
+    found = files_of(root, masks=None)
+    assert sorted(found.images) == ["a", "linked/b"] and not found.masks
+    assert folder(root, masks=None).scored_on == "points"
+
+
 def test_transparent_colours_of_a_palette_are_unlabelled(tmp_path: Path) -> None:
     root = make(tmp_path / "own", ["a.png"])
     image = PIL.Image.fromarray(index_map(0))

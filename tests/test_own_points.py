@@ -140,6 +140,19 @@ def test_map_coordinates_find_image_and_pixel(tmp_path: Path, crs: str | None, n
     assert found == {"a": [[0, 0, 2, 0], [39, 47, 2, 1]], "b": [[17, 5, 2, 0]]}
 
 
+def test_a_point_on_the_nodata_of_one_image_belongs_to_the_other_that_overlaps(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    pixels = picture(np.zeros((40, 48), np.uint8)).transpose(2, 0, 1)
+    hole = pixels.copy()
+    hole[:, :, :20] = 0
+    save_tif(root / "images" / "a.tif", hole, nodata=0)
+    save_tif(root / "images" / "b.tif", pixels)
+    places = [map_position(3, 4), map_position(3, 30)]
+    (root / "points.geojson").write_text(geojson([(*p, {"class": "Road"}) for p in places], UTM))
+    found = {s.image_id: s.points.tolist() for s in folder(root).samples if s.points is not None}
+    assert found == {"a": [[3, 30, 2, 0]], "b": [[3, 4, 2, 0]]}
+
+
 def test_the_crs_can_be_said_on_the_command_line(tmp_path: Path) -> None:
     root = make(tmp_path / "own", [], masked=[])
     save_tif(root / "images" / "a.tif", picture(np.zeros((40, 48), np.uint8)).transpose(2, 0, 1))

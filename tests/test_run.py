@@ -3,10 +3,13 @@
 import csv
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +31,7 @@ from sparse_seg.data.synthetic import synthetic_samples
 from sparse_seg.data.transforms import resize_mask
 from sparse_seg.model import unet
 from sparse_seg.result import write_result
+from sparse_seg.runfolder import held
 
 EPOCHS = 4
 WORDS = (*TINY, f"trainer.max_epochs={EPOCHS}", "optimizer.lr=1e-3", "callbacks.checkpoint.every_n_epochs=10")
@@ -334,11 +338,29 @@ def test_a_run_that_another_process_trains_is_refused_until_that_ends(own: Done)
         assert other.stdin and other.stdout and other.stdout.readline() == b"held\n"
         outcome = again(own)
         assert outcome.code == 1
-        assert f"is being trained by process {other.pid}; wait for it, or stop it" in outcome.err
+        assert f"is being trained by process {other.pid} on {platform.node()}; wait for it, or stop it" in outcome.err
         assert {name: data for name, data in contents(own.cwd).items() if not name.endswith("/owner")} == before
         other.kill()  # the lock dies with its owner, however that ends
     assert again(own).code == 0
     assert results(own.cwd) == [own.folder]
+
+
+def test_a_run_that_another_process_ends_meanwhile_is_done(own: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = own.folder / "result.json"
+    said = result.read_bytes()
+    result.unlink()
+
+    @contextmanager
+    def late(folder: Path) -> Iterator[None]:
+        result.write_bytes(said)
+        with held(folder):
+            yield
+
+    monkeypatch.setattr("sparse_seg.run.held", late)
+    before = (own.folder / "history.csv").stat().st_mtime_ns
+    outcome = again(own)
+    assert outcome.code == 0 and f"done already: {own.folder.relative_to(own.cwd)}" in outcome.out
+    assert (own.folder / "history.csv").stat().st_mtime_ns == before
 
 
 def test_last_weights_are_kept_beside_the_best_where_they_differ(

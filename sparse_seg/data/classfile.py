@@ -31,8 +31,9 @@ def read_classes(path: Path) -> ClassFile:
     """Read classes.yaml: `classes`, a list of name, colour (optional) and index (optional); `unlabelled`, a list of
     colours or numbers (optional).
 
-    Raises UserError for a file that is missing, no such list or of one class, a name, colour or index that comes
-    twice, a colour that is neither "#RRGGBB" nor three numbers, an index out of 0..254 or given for some classes only.
+    Raises UserError for a file that is missing, no such list, of one or more than 255 classes, a name, colour or index
+    that comes twice, a colour that is neither "#RRGGBB" nor three numbers, an index out of 0..254 or given for some
+    classes only.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -73,6 +74,8 @@ def read_classes(path: Path) -> ClassFile:
     file = ClassFile(Classes(tuple(names), tuple(colours), tuple(unlabelled)), _indices(path, indices), tuple(numbers))
     if len(names) == 1:
         raise UserError(f"{path}: there is one class; a network tells two or more apart, so list what else there is")
+    if len(names) > IGNORE_INDEX:
+        raise UserError(f"{path}: there are {len(names)} classes; {IGNORE_INDEX} is the most that a mask of bytes has")
     return file
 
 
@@ -107,7 +110,7 @@ def usual_colours(count: int) -> list[RGB]:
 
 
 def write_classes(path: Path, file: ClassFile) -> None:
-    """Write classes.yaml. Raises FileExistsError rather than replace one."""
+    """Write classes.yaml. Raises FileExistsError rather than replace one, UserError if it cannot be written."""
     lines = [
         "# The classes, in order. Rename them as you like; colours and indices are those of the masks.",
         "classes:",
@@ -118,5 +121,10 @@ def write_classes(path: Path, file: ClassFile) -> None:
         lines.append(f'  - {{name: {text}, colour: "{hex_colour(colour)}"{index}}}')
     blank = [f'"{hex_colour(c)}"' for c in file.classes.unlabelled] + [str(b) for b in file.blank]
     lines.append(f"unlabelled: [{', '.join(blank)}]    # colours or values of pixels that nobody labelled")
-    with path.open("x", encoding="utf-8") as f:
-        f.write("\n".join(lines) + "\n")
+    try:
+        with path.open("x", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
+    except FileExistsError:
+        raise
+    except OSError as e:
+        raise UserError(f"{path} cannot be written: {e.strerror}") from e

@@ -114,12 +114,19 @@ class SparsePointsDataModule(L.LightningDataModule):
         return {i: shared[i] if i in train else self.samples[i].points for i in self.val_indices}  # type: ignore[misc]
 
     def _to_mask(self, index: int, points: Points, arrays: Arrays) -> Mask:
-        if not self.samples[index].has_mask and len(points):  # its mask is unlabelled where there is no image
-            points = points[arrays.native_mask(index)[points[:, 0], points[:, 1]] != IGNORE_INDEX]
-        return points_to_mask(points, arrays.shapes[index], (self.size, self.size))
+        usable = self._on_image(index, points, arrays)
+        return points_to_mask(usable, arrays.shapes[index], (self.size, self.size))
+
+    def _on_image(self, index: int, points: Points, arrays: Arrays) -> Points:
+        """The points that do not lie where there is no image, as nodata says."""
+        if self.samples[index].has_mask or not len(points):
+            return points
+        # The mask of an image without one holds its points, and is unlabelled where there is no image.
+        return points[arrays.native_mask(index)[points[:, 0], points[:, 1]] != IGNORE_INDEX]
 
     def _targets(self, arrays: Arrays, held_out: Mapping[int, Points]) -> np.ndarray:
         """(N, size, size) of the training samples; points of `held_out` never take part."""
+        self.points_off_image = 0
         given = self._read_points(arrays) if self.points_file else None
         own = rest(self.samples, held_out, None if self.points == "all" else int(self.points))
         targets = arrays.masks[self.train_indices] if self.points == "all" else self._blank(len(self.train_indices))
@@ -136,6 +143,7 @@ class SparsePointsDataModule(L.LightningDataModule):
                 drawn = self._draw(whole, indices, arrays)
             for i, points in drawn.items():
                 targets[place[i]] = self._to_mask(i, points, arrays)
+                self.points_off_image += len(points) - len(self._on_image(i, points, arrays))
             if drawn:
                 moved = [p[:, :3] + [*self.samples[i].offset, 0] for i, p in drawn.items()]
                 self.train_points[whole] = np.concatenate(moved)

@@ -71,7 +71,8 @@ def read_geojson(
     """The points of a FeatureCollection in pixels of their image.
 
     A feature is a Point with the properties class and image; in map coordinates `image` may be left out, then the
-    image that the point lies on is meant (the first of several that overlap). For crs see `read_own_points`.
+    image that the point lies on is meant (of several that overlap the first that has a pixel there, not no data). For
+    crs see `read_own_points`.
     """
     stated = _stated_crs(path, crs)
     maps = {key: place for key, place in places.items() if place.crs is not None and place.transform is not None}
@@ -89,7 +90,10 @@ def read_geojson(
             continue
         at = columns[k]
         if image is None:
-            image = next((n for n, (c, r) in at.items() if 0 <= c < maps[n].width and 0 <= r < maps[n].height), None)
+            on = [n for n, (c, r) in at.items() if 0 <= c < maps[n].width and 0 <= r < maps[n].height]
+            if len(on) > 1:
+                on = [n for n in on if _has_pixel(maps[n], *at[n])] or on
+            image = on[0] if on else None
             if image is None:
                 bad.found("outside of every image", f"{where}: {x:g}, {y:g} ({source}) lies on none of the images")
                 continue
@@ -98,6 +102,13 @@ def read_geojson(
             bad.found("without a map", f"{where}: image {key!r} has no map position, and the point is in {source}")
             continue
         yield Point(where, image, *at.get(key, (0.0, 0.0)), label)
+
+
+def _has_pixel(place: Place, col: float, row: float) -> bool:
+    """Whether there is an image at a position within a raster, and not its nodata value or full transparency."""
+    with gdal_env(), import_rasterio().open(place.path, driver="GTiff") as file:
+        window = ((int(row), int(row) + 1), (int(col), int(col) + 1))
+        return bool(file.read_masks(window=window).any())
 
 
 def _records(path: Path, bad: Bad) -> Iterator[tuple[str, str | None, float, float, str]]:

@@ -1,12 +1,15 @@
 """`python -m sparse_seg.data inspect FOLDER`: what lies in a folder, its classes, and the command to train on it."""
 
 import shlex
+import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from sparse_seg.data.classes import IGNORE_INDEX, LAND_COVER, Classes
 from sparse_seg.data.classfile import ClassFile, hex_colour, read_classes, usual_colours, write_classes
@@ -22,16 +25,21 @@ MOST = 40
 """More colours or values than this are no classes but a photograph, or the work of JPEG."""
 LEAST = 1e-4
 """Share of the pixels that a colour needs to be taken for a class."""
+PLAIN = set(string.ascii_letters + string.digits + "/._-+%@:=,[]")
+"""Characters that stand in a command without quotes."""
 Value = int | tuple[int, int, int]
 
 
 @dataclass
 class Found:
-    """What was seen. values: a mask's colour (R, G, B), or number where it holds numbers → pixels over all masks."""
+    """What was seen. values: a mask's colour (R, G, B), or number where it holds numbers → pixels over all masks.
+    nodata: those that masks themselves call no data.
+    """
 
     pictures: dict[str, Picture] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     values: Counter[Value] = field(default_factory=Counter)
+    nodata: int = 0
 
 
 def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> Iterator[str]:
@@ -76,7 +84,9 @@ def _look(files: Files) -> Found:
             found.pictures.pop(key, None)
     for key, path in files.masks.items():
         try:
-            found.values.update(_values(path))
+            values, nodata = _values(path)
+            found.values.update(values)
+            found.nodata += nodata
             if key in found.pictures:
                 probe(files.images[key], path)
         except UserError as error:
@@ -88,8 +98,8 @@ def _first(error: UserError) -> str:
     return str(error).split("\n")[0]
 
 
-def _values(path: Path) -> Counter[Value]:
-    """Colours or numbers of a mask → pixels."""
+def _values(path: Path) -> tuple[Counter[Value], int]:
+    """Colours or numbers of a mask → pixels, and how many pixels of it are no data."""
     counts: Counter[Value] = Counter()
     if path.suffix.lower() not in GEO_SUFFIXES:
         file = open_image(path, any_depth=True)
@@ -99,24 +109,29 @@ def _values(path: Path) -> Counter[Value]:
             palette[: len(given)] = given
             for value, n in enumerate(np.bincount(np.asarray(file).ravel(), minlength=256).tolist()):
                 counts[_rgb(palette[value])] += n
-            return +counts
+            return +counts, 0
         array = np.asarray(file.convert("L") if file.mode == "1" else file)
         _count(counts, np.asarray(file.convert("RGB")) if array.ndim == 3 else array)
-        return counts
+        return counts, 0
+    nodata = 0
     with open_geotiff(path) as file:
         table = colour_table(file) if file.count == 1 else None
+        bands = [1, 2, 3] if file.count >= 3 else [1]
         step = max(1, 2**24 // max(file.width, 1))
         for row in range(0, file.height, step):
-            part = file.read(window=((row, min(row + step, file.height)), (0, file.width)))
-            _count(counts, part[:3].transpose(1, 2, 0) if len(part) >= 3 else part[0])
+            window = ((row, min(row + step, file.height)), (0, file.width))
+            valid = file.read_masks(bands, window=window).any(0)
+            part = file.read(bands, window=window)[:, valid]
+            nodata += int((~valid).sum())
+            _count(counts, part.T[None] if len(bands) == 3 else part[0])
             if len(counts) > 2**16:
                 break
     if table is None:
-        return counts
+        return counts, nodata
     colours: Counter[Value] = Counter()
     for held, n in counts.items():
         colours[_rgb(table[held])] += n
-    return colours
+    return colours, nodata
 
 
 def _count(counts: Counter[Value], array: np.ndarray) -> None:
@@ -177,9 +192,11 @@ def _guess(files: Files, found: Found) -> ClassFile:
                 f"list them in {files.classes}: classes: [{{name: Water}}, {{name: Land}}]"
             )
         names = sorted(names, key=lambda n: (n.isdigit(), int(n) if n.isdigit() else 0))
-        if all(name.isdigit() for name in names):
-            names = [f"class_{k}" for k in range(int(names[-1]) + 1)]
-        return ClassFile(Classes(tuple(names), tuple(usual_colours(len(names)))))
+        indices = None
+        if all(_is_index(name) for name in names):
+            indices = tuple(int(name) for name in names)
+            names = [f"class_{k}" for k in indices]
+        return ClassFile(Classes(tuple(names), tuple(usual_colours(len(names)))), indices)
     if not frequent or len(frequent) > MOST:
         raise UserError(
             f"cannot tell the classes: the masks hold {len(frequent)} frequent colours or values, not 1 to {MOST}\n"
@@ -219,9 +236,14 @@ def _guess(files: Files, found: Found) -> ClassFile:
     return ClassFile(Classes(tuple(f"class_{k}" for k in range(len(colours))), tuple(colours)))
 
 
+def _is_index(label: str) -> bool:
+    """Whether a label is a number that masks may hold, too; others, as the codes of CORINE, are names."""
+    return label.isdigit() and str(int(label)) == label and int(label) < IGNORE_INDEX
+
+
 def _pixels(code: ClassFile, found: Found) -> Iterator[str]:
     """Pixels per class over all masks, unlabelled and off the palette."""
-    left, total = Counter(found.values), max(found.values.total(), 1)
+    left, total = Counter(found.values), max(found.values.total() + found.nodata, 1)
     width = max(len(name) for name in code.classes.names)
     for k, (name, colour) in enumerate(zip(code.classes.names, code.classes.colours, strict=True)):
         mine: list[Value] = [colour]
@@ -235,7 +257,7 @@ def _pixels(code: ClassFile, found: Found) -> Iterator[str]:
         yield f"          {name:<{width}}  {hex_colour(colour)}{index}{share}"
     if found.values:
         blank: list[Value] = [IGNORE_INDEX, *code.blank, *code.classes.unlabelled]
-        unlabelled = sum(left.pop(v, 0) for v in blank)
+        unlabelled = found.nodata + sum(left.pop(v, 0) for v in blank)
         yield f"          {'unlabelled':<{width}}           {unlabelled:>12,} pixels  {unlabelled / total:6.1%}"
     if left:
         shown = ", ".join(f"{_name(value)} ({n:,})" for value, n in left.most_common(3))
@@ -250,7 +272,7 @@ def _points(files: Files, found: Found, code: ClassFile, crs: str | None) -> tup
     """Lines about the points, and the most that an image has of a class."""
     assert files.points is not None
     places = dict.fromkeys(files.images, Place(2**31, 2**31))  # of a damaged image nobody knows
-    places |= {k: Place(p.height, p.width, p.crs, p.transform) for k, p in found.pictures.items()}
+    places |= {k: Place(p.height, p.width, p.crs, p.transform, p.path) for k, p in found.pictures.items()}
     labels, bad = label_names(code.classes.names, code.indices), Bad(skip=True)
     points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, crs)
     counts: Counter[int] = Counter()
@@ -269,8 +291,8 @@ def _points(files: Files, found: Found, code: ClassFile, crs: str | None) -> tup
 
 
 def _command(files: Files, found: Found, most: int, crs: str | None, names: dict[str, str | None]) -> Iterator[str]:
-    words = ["data=folder", f"data.root={files.root}"]
-    words += [f"data.{key}={value}" for key, value in names.items() if value is not None]
+    words = ["data=folder", f"data.root={_quoted(str(files.root))}"]
+    words += [f"data.{key}={_quoted(value)}" for key, value in names.items() if value is not None]
     words += [f"data.points_crs={crs}"] if crs else []
     kinds = {p.kind for p in found.pictures.values() if p.is_geotiff}
     deep = [k for k in kinds if not k.startswith("uint8 ")] + [
@@ -297,4 +319,14 @@ def _command(files: Files, found: Found, most: int, crs: str | None, names: dict
     if found.damaged:
         yield "Replace the damaged files first, or move them away."
     yield "To train:"
-    yield f"    python train.py {' '.join(shlex.quote(w) if set(w) & set(' *') else w for w in words)}"
+    yield f"    python train.py {' '.join(shlex.quote(w) if set(w) - PLAIN else w for w in words)}"
+
+
+def _quoted(value: str) -> str:
+    """A name for Hydra's command line: in quotes where its grammar would take it for a number, a list or nothing."""
+    try:
+        if OverridesParser.create().parse_override(f"key={value}").value() == value:
+            return value
+    except HydraException:
+        pass
+    return "'" + value.replace("'", "\\'") + "'"

@@ -1,6 +1,7 @@
 """Which files of a folder are images and masks, and which belong together: by stem, whatever the suffix."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -33,7 +34,7 @@ def find(root: Path, pattern: str, suffixes: Iterable[str] = SUFFIXES) -> dict[s
 
 
 def _matches(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-    if "**" in pattern or not pattern:
+    if "**" in pattern or PurePath(pattern).parts in ((), (PurePath(pattern).anchor,)):
         raise UserError(f"{pattern!r} is no pattern of images: name a folder, it is searched with all below it")
     base = Path(PurePath(pattern).anchor) if PurePath(pattern).is_absolute() else root
     patterns = PurePath(pattern).parts[1 if base is not root else 0 :]
@@ -41,7 +42,7 @@ def _matches(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tu
         parts = match.relative_to(base).parts
         wild = [part for part, p in zip(parts, patterns, strict=True) if _is_wild(p)]
         if match.is_dir():
-            for path in sorted(match.rglob("*")):
+            for path in sorted(_below(match)):
                 below = path.relative_to(match)
                 if _is_image(path, suffixes) and not any(p.startswith(".") for p in (*parts, *below.parts)):
                     yield PurePath(*wild, below.with_suffix("")).as_posix(), path
@@ -50,6 +51,17 @@ def _matches(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tu
                 PurePath(*wild[: len(wild) - _is_wild(patterns[-1])], _stem(match.name, patterns[-1])).as_posix(),
                 match,
             )
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, in linked folders, too; of folders that are links to each other each one once."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in files)
 
 
 def _is_wild(pattern: str) -> bool:

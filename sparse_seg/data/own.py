@@ -44,20 +44,24 @@ class Files:
 def files_of(
     root: str | Path | None,
     images: str = "images",
-    masks: str = "masks",
+    masks: str | None = "masks",
     points_file: str | None = None,
     classes: str = "classes.yaml",
 ) -> Files:
     """Look for the files, without reading any. Names are relative to root; points_file also to the working directory.
+    masks: None leaves them out.
 
     Raises UserError if root is no folder, holds no image, or has two files of points.
     """
+    for key, value in (("images", images), ("classes", classes)):
+        if value is None:
+            raise UserError(f"data.{key}=null names nothing; leave it out for {key} in data.root")
     if not root:
         raise UserError("data=folder needs data.root=FOLDER: a folder with images/ and masks/, points.csv or both")
-    folder = Path(root).expanduser()
+    folder = Path(str(root)).expanduser()  # 2024 is a number to Hydra
     if not folder.is_dir():
         raise UserError(f"data.root={root} is no folder")
-    found = find(folder, images)
+    found = find(folder, str(images))
     if not found:
         raise UserError(
             f"no image (.jpg, .png, .tif) in {folder / images}\n"
@@ -69,7 +73,8 @@ def files_of(
         points = [given if given.is_file() or not (folder / given).is_file() else folder / given]
     if len(points) > 1:
         raise UserError(f"{points[0]} and {points[1]} are both there; say which one: data.points_file={points[0]}")
-    return Files(folder, found, find(folder, masks, MASK_SUFFIXES), points[0] if points else None, folder / classes)
+    given_masks = {} if masks is None else find(folder, str(masks), MASK_SUFFIXES)
+    return Files(folder, found, given_masks, points[0] if points else None, folder / classes)
 
 
 def content_of(files: Files) -> dict[str, str]:
@@ -94,7 +99,7 @@ def content_of(files: Files) -> dict[str, str]:
 def folder(
     root: str | Path | None = None,
     images: str = "images",
-    masks: str = "masks",
+    masks: str | None = "masks",
     points_file: str | None = None,
     classes: str = "classes.yaml",
     bands: Sequence[int] | None = None,
@@ -106,11 +111,11 @@ def folder(
 ) -> ImageSet:
     """The images below `root` with their masks, points or both; nothing but headers is read now.
 
-    images, masks: a folder or pattern, see `layout.find`; they belong together by their ids. points_file: CSV or
-    GeoJSON, None for points.csv or points.geojson in root if there. classes: a YAML file, see `read_classes`.
-    bands, scale: see `open_raster`. tile: cut every image into windows of (tile, tile) pixels; those without points or
-    mask are left out, and with empty_windows=False those that a run puts no point into. on_bad_point: "error" or
-    "skip". points_crs: see `read_own_points`.
+    images, masks: a folder or pattern, see `layout.find`; they belong together by their ids. masks=None leaves masks
+    out. points_file: CSV or GeoJSON, None for points.csv or points.geojson in root if there. classes: a YAML file, see
+    `read_classes`. bands, scale: see `open_raster`. tile: cut every image into windows of (tile, tile) pixels; those
+    without points or mask are left out, and with empty_windows=False those that a run puts no point into.
+    on_bad_point: "error" or "skip". points_crs: see `read_own_points`.
 
     Raises:
         UserError: what is given cannot be used; each message names the file, the value and the way out.
@@ -128,7 +133,7 @@ def folder(
     points: dict[str, NDArray[np.int64]] = {}
     if files.points:
         bad = Bad(skip=on_bad_point == "skip")
-        places = {key: Place(p.height, p.width, p.crs, p.transform) for key, p in pictures.items()}
+        places = {key: Place(p.height, p.width, p.crs, p.transform, p.path) for key, p in pictures.items()}
         labels = label_names(code.classes.names, code.indices)
         points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, points_crs)
         notes += [bad.note(files.points)] if bad.counts else []

@@ -22,12 +22,15 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Place:
-    """What points need to know of an image. height, width: pixels. crs, transform: of a GeoTIFF, as rasterio's."""
+    """What points need to know of an image. height, width: pixels. crs, transform: of a GeoTIFF, as rasterio's, and
+    its path.
+    """
 
     height: int
     width: int
     crs: Any = None
     transform: Any = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)

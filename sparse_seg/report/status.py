@@ -2,10 +2,10 @@
 
 import csv
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tabulate import tabulate
 
 from sparse_seg.errors import UserError
@@ -41,7 +41,7 @@ def _state(folder: Path) -> Run:
     epochs = _epochs(folder / "history.csv")
     if (folder / "result.json").exists():
         return Run(folder, "done", epochs)
-    if _alive(folder / "owner"):
+    if _is_held(folder):
         return Run(folder, "running", epochs)
     failed = folder / "failed.json"
     if failed.exists():
@@ -57,15 +57,17 @@ def _epochs(history: Path) -> int:
         return 0
 
 
-def _alive(owner: Path) -> bool:
-    """True if the process that the file names lives on this machine."""
-    try:
-        os.kill(int(owner.read_text(encoding="utf-8")), 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError):
+def _is_held(folder: Path) -> bool:
+    """True if a process holds the run's lock, on this machine or another one that shares the folder."""
+    if not (folder / "owner").exists():
         return False
-    return True
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # somebody else's folder, in which only reading is allowed
+        return True
 
 
 def _error(path: Path) -> str:
