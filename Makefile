@@ -41,6 +41,7 @@ report: $(STAMP)  ## write all tables and figures as one page, outputs/report.ht
 dashboard: $(STAMP)  ## open TensorBoard on all studies
 	$(BIN)/tensorboard --logdir outputs
 
+test test-all: export SPARSE_SEG_DATA ?= $(if $(wildcard data/dubai),$(CURDIR)/data/dubai)
 test: $(STAMP)  ## the tests; those on real images need SPARSE_SEG_DATA or data/dubai
 	$(BIN)/python -m pytest -m 'not slow'
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from processes import TIMEOUT, TINY, environment, started, train
 
 from hydra_plugins import processes_launcher
@@ -73,6 +74,19 @@ def test_cpu_threads_are_divided_among_the_jobs(gpus, monkeypatch):
 def test_slots_that_cannot_be_are_refused(gpus, arguments, message):
     with pytest.raises(UserError, match=message):
         slots(*arguments)
+
+
+def test_a_job_gets_the_variables_of_its_slot(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    code = "import os, sys; sys.exit(os.environ['CUDA_VISIBLE_DEVICES'] + ' ' + os.environ['OMP_NUM_THREADS'])"
+    child = sweep.Child(1, [], Path("nowhere"), [sys.executable, "-c", code])
+    running = processes_launcher._start(
+        OmegaConf.create(), child, {"CUDA_VISIBLE_DEVICES": "2", "OMP_NUM_THREADS": "5"}
+    )
+    running.process.wait()
+    with running.said as said:
+        said.seek(0)
+        assert said.read().decode().strip() == "2 5"
 
 
 def test_gpus_are_found_without_torch(monkeypatch, tmp_path):

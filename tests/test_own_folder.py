@@ -1,5 +1,6 @@
 """A folder of one's own: what pairs, what splits, what is refused, and runs from end to end."""
 
+import csv
 import json
 import os
 import shutil
@@ -283,6 +284,43 @@ def test_points_of_a_folder_are_nested(tmp_path: Path) -> None:
     few, many = (module(images, tmp_path, points=n).train_points for n in (2, 5))
     for key, points in few.items():
         assert set(map(tuple, points.tolist())) < set(map(tuple, many[key].tolist()))
+
+
+def test_points_of_a_folder_are_the_first_of_the_file(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", NAMES, points=6)
+    data = module(folder(root), tmp_path, points=2)
+    with (root / "points.csv").open(newline="") as f:
+        listed = [(r["image"].split(".")[0], r["class"], (int(r["y"]), int(r["x"]))) for r in csv.DictReader(f)]
+    for key, points in data.train_points.items():
+        for label, name in enumerate(("Water", "Land", "Road")):
+            first = [at for image, title, at in listed if (image, title) == (key, name)][:2]
+            assert [(r, c) for r, c, k in points.tolist() if k == label] == first
+
+
+def test_a_tile_of_a_folder_is_a_sub_folder_or_a_single_image(tmp_path: Path) -> None:
+    names = ["north/a.png", "north/b.png", "south/c.png", "d.png"]
+    root = make(tmp_path / "own", [], masked=[])
+    for k, name in enumerate(names):
+        for part, pixels in (("images", picture(index_map(k))), ("masks", np.array(COLOURS, np.uint8)[index_map(k)])):
+            (root / part / name).parent.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(pixels).save(root / part / name)
+    samples = folder(root).samples
+    held = [[samples[i].image_id for i in split_indices(samples, "tile", 0.2, fold=k)[1]] for k in range(3)]
+    assert sorted(held) == [["d"], ["north/a", "north/b"], ["south/c"]]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_windows_without_a_point_train_only_if_told_to(tmp_path: Path, empty: bool) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    for k in range(4):
+        index = index_map(k, (64, 64))
+        PIL.Image.fromarray(picture(index)).save(root / "images" / f"{k}.png")
+        save_mask(root / "masks" / f"{k}.png", index)
+    (root / "points.csv").write_text("image,x,y,class\n" + "".join(f"{k},1,1,Water\n" for k in range(4)))
+    data = module(folder(root, tile=32, empty_windows=empty), tmp_path, points=1)
+    trained_on = {data.samples[i].whole for i in data.train_indices}
+    assert len(data.train_indices) == len(trained_on) * (4 if empty else 1)
+    assert len(data._train) == len(data.train_indices)  # type: ignore[arg-type]
 
 
 def test_a_change_of_pixels_in_a_file_of_the_same_size_is_another_content(tmp_path: Path) -> None:

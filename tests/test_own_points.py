@@ -226,6 +226,12 @@ def test_every_point_validates_or_trains(counts: list[int], fraction: float, see
     )
 
 
+def test_a_single_point_of_a_class_validates_in_the_share_of_images(tmp_path: Path) -> None:
+    samples = [sample(f"image {k}", [1]) for k in range(400)]
+    held = divide_points(samples, 0.3, 0)
+    assert 0.2 < np.mean([len(held[k]) for k in range(400)]) < 0.4
+
+
 def test_what_is_held_out_depends_on_the_image_and_the_split_seed_alone() -> None:
     x, y = sample("x", [9, 9]), sample("y", [9, 9])
     alone, beside = divide_points([x], 0.3, 0)[0], divide_points([y, x], 0.3, 0)[1]

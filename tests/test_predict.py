@@ -24,6 +24,11 @@ NAMES, COLOURS = ["Water", "Land", "Road"], [[0, 0, 255], [0, 255, 0], [255, 0, 
 UTM = {"crs": "EPSG:32640", "transform": (0.5, 0, 500000, 0, -0.5, 2780000)}
 
 
+@pytest.fixture(autouse=True)
+def _the_same_pictures_whatever_ran_before() -> None:
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 def checkpoint(path: Path, **model) -> Path:
     """A network of noise whose classes all occur."""
     torch.manual_seed(0)
@@ -180,6 +185,29 @@ def test_a_run_of_this_project_labels_images_by_its_folder_alone(tmp_path, capsy
     classes = load_trained(find_checkpoint(folder)).classes
     assert classes.names == ("Water", "Land", "Road", "Building", "Vegetation")
     assert "1 of 1 images labelled" in capsys.readouterr().out
+
+
+def test_final_takes_the_last_epochs_weights(tmp_path):
+    best = checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    state = torch.load(best, weights_only=True)
+    head = "network.segmentation_head.0.weight"
+    weights = state["state_dict"] | {head: -state["state_dict"][head]}
+    torch.save(state | {"state_dict": weights}, best.with_name("final.ckpt"))
+    image = picture(tmp_path / "a.png")
+    for name, words in {"best": (), "final": ("--final",)}.items():
+        assert run(tmp_path / "run", image, "--out", tmp_path / name, *words) == 0
+        said = said_of(best.with_name(f"{name}.ckpt"), np.array(Image.open(image)))[0]
+        assert (np.asarray(Image.open(tmp_path / name / "a.png")) == said).mean() > 0.999  # ties may go either way
+    assert (tmp_path / "best" / "a.png").read_bytes() != (tmp_path / "final" / "a.png").read_bytes()
+
+
+def test_scale_shows_the_network_a_resized_image(tmp_path, network):
+    blocks = np.kron(RNG.integers(0, 256, (64, 64, 3)), np.ones((2, 2, 1))).astype(np.uint8)
+    Image.fromarray(blocks).save(tmp_path / "a.png")
+    assert run(network, tmp_path / "a.png", "--out", tmp_path / "out", "--scale", "0.5") == 0
+    said = said_of(network, blocks[::2, ::2])[0]
+    shown = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert shown.shape == (128, 128) and (shown[::2, ::2] == said).mean() > 0.9
 
 
 def test_bands_and_scale_come_from_the_checkpoint(tmp_path):

@@ -574,6 +574,24 @@ def test_figure_2_shows_the_lowest_the_median_and_the_highest_image(tmp_path: Pa
     assert chosen[2][1] == 1.0
 
 
+def test_figures_show_the_runs_figures(tmp_path: Path, write: Write) -> None:
+    from sparse_seg.report.figures import confusion, training_curves
+
+    whole_grid(write)
+    (block,) = load(tmp_path)
+    cell = {loss: block.cell(loss=loss, points=20, augment="report") for loss in ("focal", "ce")}
+    curves, matrices = training_curves(block), confusion(block)
+    assert curves is not None and matrices is not None
+    for axes, column in zip(curves[2].axes, ("train_loss", "val_miou"), strict=True):
+        for line, runs in zip(axes.lines, cell.values(), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), np.arange(1, EPOCHS + 1))
+            np.testing.assert_allclose(np.asarray(line.get_ydata()), np.mean(runs[column].tolist(), 0))
+    for axes, runs in zip(matrices[2].axes, cell.values(), strict=True):
+        counts = np.sum(runs["confusion_matrix"].tolist(), 0)
+        expected = [f"{v:.0f}" for v in (100 * counts / counts.sum(1, keepdims=True)).ravel()]
+        assert [text.get_text() for text in axes.texts] == expected
+
+
 def test_figures_are_pictures_of_a_plausible_size(tmp_path: Path, write: Write) -> None:
     whole_grid(write)
     store_panels(tmp_path / "outputs/report/loss=focal,points=20,augment=report,split=random,seed=0")

@@ -77,6 +77,11 @@ def sides() -> tuple[list[Sample], list[Sample]]:
     return [samples[i] for i in training], [samples[i] for i in validation]
 
 
+def cpu_flags() -> set[str]:
+    info = Path("/proc/cpuinfo")
+    return set(info.read_text().split()) if info.exists() else set()
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as f:
         return list(csv.DictReader(f))
@@ -194,7 +199,8 @@ def test_result_holds_the_contract(done: Done) -> None:
     }  # fmt: skip
     assert {key: result[key] for key in wanted} == wanted
     assert len(result["fingerprint"]) == 64
-    assert result["precision"] in ("32-true", "bf16-mixed")
+    flags = cpu_flags()
+    assert result["precision"] == ("bf16-mixed" if {"avx512_bf16", "amx_tile"} & flags else "32-true")
     assert (
         result["versions"]["torch"] == torch.__version__.split("+")[0]
         or result["versions"]["torch"] == torch.__version__
@@ -265,6 +271,41 @@ def test_another_study_and_other_workers_give_identical_figures(own: Done) -> No
     assert (folder / "points.csv").read_bytes() == (own.folder / "points.csv").read_bytes()
     first, second = rows(own.folder / "history.csv"), rows(folder / "history.csv")
     assert [{**row, "seconds": ""} for row in first] == [{**row, "seconds": ""} for row in second]
+
+
+def losses_of(cwd: Path, *words: str) -> list[str]:
+    cwd.mkdir()
+    folder, _ = trained(*TINY, *BARE, "trainer.max_epochs=3", "optimizer.lr=1e-3", *words, cwd=cwd)
+    return [row["train_loss"] for row in rows(folder / "history.csv")]
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return losses_of(tmp_path_factory.mktemp("usual") / "cwd")
+
+
+@pytest.mark.parametrize("word", ["seed=5", "augment=none", "optimizer.lr=1e-2", "scheduler=cosine", "loss.gamma=1"])
+def test_a_word_changes_what_is_trained_and_not_only_the_name(usual: list[str], tmp_path: Path, word: str) -> None:
+    assert losses_of(tmp_path / "cwd", word) != usual
+
+
+def test_a_seed_changes_the_initial_weights(tmp_path: Path) -> None:
+    """On full masks of all images at once, without augmentation, nothing else is drawn."""
+    words = ("points=all", "augment=none", "data.batch_size=8")
+    assert losses_of(tmp_path / "0", *words) != losses_of(tmp_path / "5", *words, "seed=5")
+
+
+def test_points_and_split_are_those_of_the_command_line(tmp_path: Path) -> None:
+    samples = synthetic_samples(6, 64)
+    folder, result = trained(*TINY, *BARE, "seed=5", "points=3", "split=tile", "data.fold=1", cwd=tmp_path)
+    training, validation = split_indices(samples, "tile", 0.2, fold=1)
+    assert result["val_images"] == [samples[i].image_id for i in validation]
+    drawn = {
+        (samples[i].image_id, str(r), str(c), NAMES[k])
+        for i in training
+        for r, c, k in sample_points(samples[i].read()[1], 3, 5, samples[i].image_id).tolist()
+    }
+    assert {(p["image"], p["row"], p["col"], p["class"]) for p in rows(folder / "points.csv")} == drawn
 
 
 def test_overwrite_runs_again_in_an_empty_folder(own: Done) -> None:

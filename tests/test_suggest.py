@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 from folders import CLASSES, picture, save_tif
 from PIL import Image
-from test_predict import RNG, checkpoint
+from test_predict import checkpoint
 
 from sparse_seg import suggest
 from sparse_seg.data.own import folder
 from sparse_seg.suggest import unique_names
 
 NAMES = ["Water", "Land", "Road"]
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_pictures_whatever_ran_before() -> None:
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
 @pytest.fixture(scope="module")

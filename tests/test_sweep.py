@@ -202,6 +202,16 @@ def test_the_table_shows_what_a_cut_folder_name_hides(command_line):
     assert [row.split()[:5] for row in rows] == [["focal", "20", "report", "0", z] for z in ("1", "2")]
 
 
+@pytest.mark.parametrize("scored_on", ["masks", "points"])
+def test_the_table_says_that_scores_are_of_points(command_line, tmp_path, scored_on):
+    jobs = sweep._expand(command_line("data=synthetic", f"output_dir={tmp_path}"))
+    jobs[0].folder.mkdir(parents=True)
+    result = {"miou_final": 0.5, "miou_best": 0.6, "iou": {"Water": 0.5}, "accuracy": 0.75, "scored_on": scored_on}
+    (jobs[0].folder / "result.json").write_text(json.dumps(result))
+    said = sweep.table(jobs)
+    assert ("held-out points alone" in said) == ("0.7500" in said) == (scored_on == "points")
+
+
 def test_densities_of_one_file_of_points_are_refused(command_line):
     assert len(grid(command_line("points=5", "data.points_file=a.csv,b.csv"))) == 2
     assert len(grid(command_line("points=5,20", "data=folder", "data.root=own", "data.points_file=a.csv"))) == 2
