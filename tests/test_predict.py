@@ -117,6 +117,18 @@ def test_a_geotiff_keeps_its_place_and_is_cloud_optimised(tmp_path, network):
     assert percent[~hole].min() >= 33 and percent[~hole].max() <= 100
 
 
+def test_the_overlay_of_a_large_image_has_every_nth_pixel(tmp_path, network, monkeypatch):
+    monkeypatch.setattr("sparse_seg.maps.OVERLAY_SIDE", 70)
+    pixels = RNG.integers(1, 256, (3, 200, 300)).astype(np.uint8)
+    image = geotiff(tmp_path / "a.tif", pixels)
+    assert run(network, image, "--out", tmp_path / "out", "--overlay") == 0
+    rasterio = pytest.importorskip("rasterio")
+    with rasterio.open(tmp_path / "out" / "a.tif") as written:
+        index = written.read(1)[::5, ::5]
+    expected = (pixels[:, ::5, ::5].transpose(1, 2, 0).astype(int) + np.array(COLOURS)[index]) // 2
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.overlay.png")), expected)
+
+
 def test_areas_are_pixels_shares_and_square_metres_where_the_crs_has_metres(tmp_path, network):
     pytest.importorskip("rasterio")
     pixels = RNG.integers(1, 256, (3, 70, 90)).astype(np.uint8)

@@ -99,6 +99,16 @@ def test_sigterm_ends_with_a_message_and_no_traceback(chain):
     assert "Traceback" not in stopped.err + stopped.out
 
 
+def test_ctrl_c_ends_with_a_message_and_the_same_command_goes_on(base, whole):
+    cwd = base / "ctrl-c"
+    stopped = run(cwd, "SIGINT 2")
+    assert stopped.code == 130, stopped.err
+    assert "was stopped by Ctrl-C; the same command goes on from its last whole epoch" in stopped.err
+    assert "Traceback" not in stopped.err + stopped.out and epochs(cwd) == [1]
+    assert run(cwd).code == 0
+    assert {k: result(cwd)[k] for k in FIGURES} == {k: result(whole)[k] for k in FIGURES}
+
+
 CUT = {"broken": [], "cut": ["last.ckpt"], "damaged": ["last.ckpt", "previous.ckpt"]}
 
 
