@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_seg.data.own_points import ALIASES, Bad, Place, Point
+from sparse_seg.data.pixels import open_geotiff
 from sparse_seg.errors import UserError
 from sparse_seg.raster import gdal_env, import_rasterio
 
@@ -106,7 +107,8 @@ def read_geojson(
 
 def _has_pixel(place: Place, col: float, row: float) -> bool:
     """Whether there is an image at a position within a raster, and not its nodata value or full transparency."""
-    with gdal_env(), import_rasterio().open(place.path, driver="GTiff") as file:
+    assert place.path is not None, "only images with a map position overlap"
+    with gdal_env(), open_geotiff(place.path) as file:
         window = ((int(row), int(row) + 1), (int(col), int(col) + 1))
         return bool(file.read_masks(window=window).any())
 
