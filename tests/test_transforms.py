@@ -1,6 +1,9 @@
 """What moves pixels: image and mask move together, nothing is lost or invented, draws depend on the seed alone."""
 
+import os
 import random
+import subprocess
+import sys
 
 import albumentations as A
 import cv2
@@ -217,3 +220,16 @@ def test_shrinking_an_image_averages_areas():
 def test_image_and_mask_of_any_shape_get_the_same_size(height, width, size):
     image = np.zeros((height, width, 3), np.uint8)
     assert resize_image(image, size).shape[:2] == resize_mask(image[..., 0], size).shape == (size, size)
+
+
+@pytest.mark.parametrize("module", ["datamodule", "dataset", "transforms"])
+def test_whatever_is_imported_first_no_package_index_is_asked(module):
+    code = (
+        "import sys, urllib.request\n"
+        "urllib.request.OpenerDirector.open = lambda *words, **more: print('asked', words[1])\n"
+        f"import sparse_seg.data.{module}\n"
+        "print('albumentations' in sys.modules)"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
+    made = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert made.stdout == "True\n"

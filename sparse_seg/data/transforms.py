@@ -1,9 +1,6 @@
 """Augmentation and resizing: everything that moves pixels."""
 
-import os
 from typing import Any
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks PyPI for its version on import
 
 import albumentations as A
 import cv2
