@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 
 
-@pytest.mark.parametrize(("studies", "lines", "table"), [([], "runs", "tables"), (["splits"], "splits", "splits")])
+@pytest.mark.parametrize(
+    ("studies", "lines", "table"),
+    [([], "runs", "tables"), (["report", "tile_cv"], "cpu", "cpu"), (["splits"], "splits", "splits")],
+)
 def test_the_tables_are_those_of_the_kept_runs(studies: list[str], lines: str, table: str, tmp_path: Path) -> None:
     words = ["--outputs", str(tmp_path), "--results", str(RESULTS / f"{lines}.jsonl"), "--format", "markdown"]
     assert main([*studies, *words, "--out", str(tmp_path)]) == 0
@@ -27,6 +30,7 @@ def test_the_tables_are_those_of_the_kept_runs(studies: list[str], lines: str, t
     ("name", "studies"),
     [
         ("runs", ["report", "tile_cv"]),
+        ("cpu", ["report", "tile_cv"]),
         ("splits", ["splits"]),
         ("clicks", ["clicks", "clicks-entropy", "clicks-errors"]),
     ],
@@ -47,7 +51,7 @@ def test_the_table_of_clicks_is_that_of_its_runs() -> None:
 def test_the_text_quotes_the_tables() -> None:
     """A mean with its ±, or an interval with both ends, must stand in a table as it is quoted."""
     text = re.sub(r"^ {4}.*$|\(\S+\.png\)|arXiv \S+", "", (RESULTS / "README.md").read_text(), flags=re.M)
-    tables = "".join((RESULTS / name).read_text() for name in ("tables.md", "splits.md", "clicks.md")).replace("-", "−")
+    tables = "".join((RESULTS / name).read_text() for name in ("tables.md", "cpu.md", "splits.md", "clicks.md")).replace("-", "−")
     text, tables = (" ".join(t.split()) for t in (text, tables))
     quoted = re.findall(r"[+−]?\d+\.\d+(?: (?:±|to) [+−]?\d+\.\d+)*", text)
     assert sum("±" in figure for figure in quoted) > 20
