@@ -62,10 +62,10 @@ class Block:
 
     def cell(self, **axes: Any) -> pd.DataFrame:
         """The finished runs with these values, indexed by seed."""
-        rows = self.runs
+        wanted = np.ones(len(self.runs), bool)
         for key, value in axes.items():
-            rows = rows[np.array([v == value for v in rows[key]], bool)]
-        return rows.set_index("seed").sort_index()
+            wanted &= np.array([v == value for v in self.runs[key]], bool)
+        return self.runs[wanted].set_index("seed").sort_index()
 
     def failed(self, **axes: Any) -> int:
         """How many runs with these values failed."""
