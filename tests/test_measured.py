@@ -51,7 +51,8 @@ def test_the_table_of_clicks_is_that_of_its_runs() -> None:
 def test_the_text_quotes_the_tables() -> None:
     """A mean with its ±, or an interval with both ends, must stand in a table as it is quoted."""
     text = re.sub(r"^ {4}.*$|\(\S+\.png\)|arXiv \S+", "", (RESULTS / "README.md").read_text(), flags=re.M)
-    tables = "".join((RESULTS / name).read_text() for name in ("tables.md", "cpu.md", "splits.md", "clicks.md")).replace("-", "−")
+    made = ("tables.md", "cpu.md", "splits.md", "clicks.md")
+    tables = "".join((RESULTS / name).read_text() for name in made).replace("-", "−")
     text, tables = (" ".join(t.split()) for t in (text, tables))
     quoted = re.findall(r"[+−]?\d+\.\d+(?: (?:±|to) [+−]?\d+\.\d+)*", text)
     assert sum("±" in figure for figure in quoted) > 20
