@@ -42,16 +42,17 @@ def test_the_csv_is_that_of_the_kept_runs(name: str, studies: list[str], tmp_pat
     assert (tmp_path / f"{name}.csv").read_text() == (RESULTS / f"{name}.csv").read_text()
 
 
-def test_the_table_of_clicks_is_that_of_its_runs() -> None:
-    command = [sys.executable, RESULTS / "clicks.py", "compare", RESULTS / "clicks.jsonl"]
+@pytest.mark.parametrize(("name", "words"), [("clicks", ["compare", RESULTS / "clicks.jsonl"]), ("pairs", [])])
+def test_the_tables_of_differences_are_those_of_their_runs(name: str, words: list[str | Path]) -> None:
+    command = [sys.executable, "-W", "error", RESULTS / f"{name}.py", *words]
     made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert made == (RESULTS / "clicks.md").read_text()
+    assert made == (RESULTS / f"{name}.md").read_text()
 
 
 def test_the_text_quotes_the_tables() -> None:
     """A mean with its ±, or an interval with both ends, must stand in a table as it is quoted."""
     text = re.sub(r"^ {4}.*$|\(\S+\.png\)|arXiv \S+", "", (RESULTS / "README.md").read_text(), flags=re.M)
-    made = ("tables.md", "cpu.md", "splits.md", "clicks.md")
+    made = ("tables.md", "pairs.md", "cpu.md", "splits.md", "clicks.md")
     tables = "".join((RESULTS / name).read_text() for name in made).replace("-", "−")
     text, tables = (" ".join(t.split()) for t in (text, tables))
     quoted = re.findall(r"[+−]?\d+\.\d+(?: (?:±|to) [+−]?\d+\.\d+)*", text)
