@@ -196,7 +196,7 @@ def test_sentences_say_what_is_shown() -> None:
         "CE − focal = +0.4 points, 95 % interval −1.1 to +1.9, p = 0.360: no difference shown with 3 seeds."
     )
     assert sentence("CE − focal", Estimate(-2.0, 5, -3.0, -1.0, 0.0002), "CE", "focal", 0.4) == (
-        "CE − focal = −2.0 points, 95 % interval −3.0 to −1.0, p <0.001: focal is higher, shown with 5 seeds "
+        "CE − focal = −2.0 points, 95 % interval −3.0 to −1.0, p < 0.001: focal is higher, shown with 5 seeds "
         "(the report, one run each: +0.4)."
     )
     later = sentence("Epochs", Estimate(-2.3, 3, -3.8, -0.9, 0.02), "CE", "focal", unit="epochs", more="needs more")

@@ -107,7 +107,7 @@ def sentence(
 
 def _p(value: Estimate) -> str:
     text = p_value(value).text
-    return text if text.startswith("<") else f"= {text}"
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
 def loss_name(loss: str, short: bool = False) -> str:
