@@ -32,6 +32,7 @@ def test_the_tables_are_those_of_the_kept_runs(studies: list[str], lines: str, t
         ("runs", ["report", "tile_cv"]),
         ("cpu", ["report", "tile_cv"]),
         ("splits", ["splits"]),
+        ("causes", ["causes"]),
         ("clicks", ["clicks", "clicks-entropy", "clicks-errors"]),
     ],
 )
