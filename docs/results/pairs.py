@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from sparse_seg import metrics
 from sparse_seg.data.classes import LAND_COVER
+from sparse_seg.report.cells import POINTS, number, p_value
 from sparse_seg.report.intervals import Estimate, paired
 from sparse_seg.report.results import frame, read_lines
 
@@ -48,13 +49,13 @@ def row(name: str, difference: Estimate | None) -> list[Any]:
     if difference is None or difference.low is None or difference.high is None or difference.p is None:
         raise ValueError(f"{name}: a difference needs two pairs of runs")
     d = difference.times(100)
-    p = "<0.001" if difference.p < 0.001 else f"{difference.p:.3f}"
-    return [name, f"{d.mean:+.1f}", f"{d.low:+.1f} to {d.high:+.1f}", p, d.n]
+    mean, low, high = (number(v, POINTS) for v in (d.mean, difference.low * 100, difference.high * 100))
+    return [name, mean, f"{low} to {high}", p_value(d).text, d.n]
 
 
 def table(title: str, note: str, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     body = tabulate(rows, ("", *headers), "github", disable_numparse=True)
-    print(f"## {title}\n\n{body}\n\n{note}\n".replace(" -", " −"))
+    print(f"## {title}\n\n{body}\n\n{note}\n")
 
 
 def losses(runs: pd.DataFrame) -> list[list[Any]]:
@@ -115,7 +116,14 @@ def of_share(runs: pd.DataFrame) -> list[list[Any]]:
         test = stats.ttest_ind(*shares, equal_var=False)
         low, high = test.confidence_interval()
         means = [f"{share.mean():.1f}" for share in shares]
-        rows.append([loss, *means, f"{shares[0].mean() - shares[1].mean():+.1f}", f"{low:+.1f} to {high:+.1f}"])
+        rows.append(
+            [
+                loss,
+                *means,
+                number(shares[0].mean() - shares[1].mean(), POINTS),
+                f"{number(low, POINTS)} to {number(high, POINTS)}",
+            ]
+        )
     return rows
 
 
