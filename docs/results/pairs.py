@@ -115,15 +115,9 @@ def of_share(runs: pd.DataFrame) -> list[list[Any]]:
             shares.append(100 * (by[20] / by["all"]).dropna())
         test = stats.ttest_ind(*shares, equal_var=False)
         low, high = test.confidence_interval()
-        means = [f"{share.mean():.1f}" for share in shares]
-        rows.append(
-            [
-                loss,
-                *means,
-                number(shares[0].mean() - shares[1].mean(), POINTS),
-                f"{number(low, POINTS)} to {number(high, POINTS)}",
-            ]
-        )
+        means = [share.mean() for share in shares]
+        between = number(means[0] - means[1], POINTS), f"{number(low, POINTS)} to {number(high, POINTS)}"
+        rows.append([loss, *(f"{mean:.1f}" for mean in means), *between])
     return rows
 
 

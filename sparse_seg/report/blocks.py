@@ -33,6 +33,7 @@ class Block:
     pending: tuple[Run, ...] = ()
     """Failed, running and unfinished runs of the same configuration."""
     config: Flat = field(default_factory=dict)
+    _cells: dict[tuple[Any, ...], pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def seeds(self) -> list[int]:
@@ -61,11 +62,14 @@ class Block:
         return bool(self.runs.iloc[0]["data"] == "dubai")
 
     def cell(self, **axes: Any) -> pd.DataFrame:
-        """The finished runs with these values, indexed by seed."""
-        wanted = np.ones(len(self.runs), bool)
-        for key, value in axes.items():
-            wanted &= np.array([v == value for v in self.runs[key]], bool)
-        return self.runs[wanted].set_index("seed").sort_index()
+        """The finished runs with these values, indexed by seed; to read, since whoever asks again gets the same."""
+        key = tuple(sorted(axes.items()))
+        if key not in self._cells:
+            wanted = np.ones(len(self.runs), bool)
+            for name, value in key:
+                wanted &= np.array([v == value for v in self.runs[name]], bool)
+            self._cells[key] = self.runs[wanted].set_index("seed").sort_index()
+        return self._cells[key]
 
     def failed(self, **axes: Any) -> int:
         """How many runs with these values failed."""
