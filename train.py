@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from sparse_seg import schema
-from sparse_seg.run import run
+from sparse_seg.runs import schema
+from sparse_seg.runs.run import run
 
 schema.register()
 

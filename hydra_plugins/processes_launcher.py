@@ -21,8 +21,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sparse_seg import sweep
 from sparse_seg.errors import UserError
+from sparse_seg.runs import sweep
 
 Slot = dict[str, str]
 """Variables of the process that runs a job: its GPUs, its CPU threads."""

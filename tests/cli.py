@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from sparse_seg import schema
+from sparse_seg.runs import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 SYNTHETIC = ("data=synthetic", "data.source.images=6", "data.source.size=64")

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from sparse_seg.data.classes import IGNORE_INDEX, Classes
+from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.data.sample import Image, ImageSet, Mask, Sample
 
 CLASSES = Classes(names=("Water", "Land", "Road"), colours=((0, 0, 255), (0, 255, 0), (255, 0, 0)))

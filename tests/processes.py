@@ -24,8 +24,9 @@ TINY = (
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
     [
-        "lightning", "segmentation_models_pytorch", "tensorboard", "hydra", "sparse_seg.run", "sparse_seg.task",
-        "sparse_seg.checkpoint", "sparse_seg.model", "sparse_seg.panels", "sparse_seg.data.datamodule",
+        "lightning", "segmentation_models_pytorch", "tensorboard", "hydra", "sparse_seg.runs.run",
+        "sparse_seg.training.task", "sparse_seg.training.checkpoint", "sparse_seg.networks.build",
+        "sparse_seg.training.panels", "sparse_seg.data.datamodule",
     ]
 )  # fmt: skip
 

@@ -21,13 +21,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from sklearn.utils.class_weight import compute_class_weight
 
-from sparse_seg import schema
-from sparse_seg.data.classes import LAND_COVER
+from sparse_seg.classes import LAND_COVER
 from sparse_seg.data.dubai import dubai
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.data.synthetic import synthetic_samples
 from sparse_seg.losses import as_module
-from sparse_seg.run import _build_data, _with_balanced_weights
+from sparse_seg.runs import schema
+from sparse_seg.runs.run import _build_data, _with_balanced_weights
 
 CONF = ROOT / "conf"
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -55,11 +55,11 @@ def build(group: str, cfg: DictConfig, tmp_path: Path) -> None:
     """Build the object of a group as run.py does, and check that it is what a run needs of it."""
     node = cfg[group]
     if group == "data":
-        if node.source._target_.endswith("dubai.dubai") and not os.environ.get("SPARSE_SEG_DATA"):
+        if node.source._target_.endswith("data.dubai") and not os.environ.get("SPARSE_SEG_DATA"):
             return  # composed is all that can be asked
-        if node.source._target_.endswith("own.folder"):
+        if node.source._target_.endswith("data.folder"):
             node.root = str(make(tmp_path / "own", [f"{k}.png" for k in range(6)]))
-        is_dubai = node.source._target_.endswith("dubai.dubai")
+        is_dubai = node.source._target_.endswith("data.dubai")
         images = ImageSet(LAND_COVER, synthetic_samples(6, 64)) if is_dubai else instantiate(node.source)
         data = _build_data(cfg, images)
         assert len(data.train_indices) + len(data.val_indices) == len(images.samples)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 from torch import nn
 
-from sparse_seg.data.classes import IGNORE_INDEX
+from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.metrics import accuracy, f1_per_class, iou_per_class, mean_iou
-from sparse_seg.task import SegmentationTask
+from sparse_seg.training.task import SegmentationTask
 
 CLASSES = 5
 labels = st.tuples(st.integers(0, 2**31), st.integers(0, 200), st.integers(1, CLASSES), st.floats(0, 1))

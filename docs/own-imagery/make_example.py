@@ -10,8 +10,8 @@ from affine import Affine
 from rasterio.transform import xy
 from rasterio.warp import transform as move
 
-from sparse_seg.data.points import sample_points
 from sparse_seg.data.synthetic import synthetic_samples
+from sparse_seg.points.draw import sample_points
 
 SIZE, PIXEL, UTM = 192, 0.5, "EPSG:32640"
 NAMES = ("Water", "Land", "Road", "Building", "Vegetation")

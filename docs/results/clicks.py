@@ -12,7 +12,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from sparse_seg.data.classes import LAND_COVER
+from sparse_seg.classes import LAND_COVER
 
 ARMS = {"clicks": "random", "clicks-entropy": "highest entropy", "clicks-errors": "most confident errors"}
 
@@ -21,12 +21,12 @@ def choose(run: Path, by: str, out: Path) -> None:
     import numpy as np
     from omegaconf import OmegaConf
 
-    from sparse_seg import clicks
     from sparse_seg.data.dubai import dubai
-    from sparse_seg.data.points import read_points, sample_points, write_points
-    from sparse_seg.inference import Labeller
-    from sparse_seg.sliding import Windows
-    from sparse_seg.suggest import look_at
+    from sparse_seg.points.draw import read_points, sample_points, write_points
+    from sparse_seg.predict.predictor import Labeller
+    from sparse_seg.predict.sliding import Windows
+    from sparse_seg.suggest import candidates as clicks
+    from sparse_seg.suggest.__main__ import look_at
 
     cfg = OmegaConf.load(run / "config.yaml").config
     root, first = Path(cfg.data.root), read_points(run / "points.csv", LAND_COVER.names)

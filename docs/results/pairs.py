@@ -14,7 +14,7 @@ from scipy import stats
 from tabulate import tabulate
 
 from sparse_seg import metrics
-from sparse_seg.data.classes import LAND_COVER
+from sparse_seg.classes import LAND_COVER
 from sparse_seg.report.cells import POINTS, number, p_value
 from sparse_seg.report.intervals import Estimate, paired
 from sparse_seg.report.results import frame, read_lines

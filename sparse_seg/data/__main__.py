@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sparse_seg.data.download import download_dubai
 from sparse_seg.data.dubai import default_root
-from sparse_seg.data.inspect import inspect
+from sparse_seg.data.survey import inspect
 from sparse_seg.errors import UserError
 
 

@@ -19,9 +19,11 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
-from sparse_seg.data.sample import Mask, Sample
+from sparse_seg.classes import Mask
+from sparse_seg.data.sample import Sample
 from sparse_seg.data.transforms import resize_image, resize_mask
 from sparse_seg.errors import UserError
+from sparse_seg.raster.masks import OffPaletteWarning
 
 FORMAT = "1"  # part of the key: raise it when the arrays below change
 
@@ -107,8 +109,6 @@ def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
 
 
 def _report_off_palette(caught: Sequence[warnings.WarningMessage]) -> None:
-    from sparse_seg.data.folder import OffPaletteWarning
-
     counts = []
     for w in caught:
         if isinstance(w.message, OffPaletteWarning):

@@ -1,33 +1,19 @@
 """classes.yaml: the classes of a folder of one's own, their colours and, where masks hold numbers, those."""
 
-import colorsys
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sparse_seg.data.classes import IGNORE_INDEX, Classes
+from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.errors import UserError
+from sparse_seg.palette import hex_colour, parse_colour, usual_colours
 
-RGB = tuple[int, int, int]
 EXAMPLE = '{name: Water, colour: "#E2A929"}'
 
 
-@dataclass(frozen=True)
-class ClassFile:
-    """classes: names, colours and colours that mean unlabelled. indices: the value of each class in a mask that holds
-    numbers, None where masks hold colours. blank: values that mean unlabelled there, beside 255.
-    """
-
-    classes: Classes
-    indices: tuple[int, ...] | None = None
-    blank: tuple[int, ...] = ()
-
-
-def read_classes(path: Path) -> ClassFile:
+def read_classes(path: Path) -> Classes:
     """Read classes.yaml: `classes`, a list of name, colour (optional) and index (optional); `unlabelled`, a list of
     colours or numbers (optional).
 
@@ -71,12 +57,12 @@ def read_classes(path: Path) -> ClassFile:
     unlabelled = [parse_colour(b, f"{path}, unlabelled") for b in blank if not isinstance(b, int)]
     if clash := [c for c in unlabelled if c in colours]:
         raise UserError(f"{path}: {hex_colour(clash[0])} is the colour of a class and unlabelled, too")
-    file = ClassFile(Classes(tuple(names), tuple(colours), tuple(unlabelled)), _indices(path, indices), tuple(numbers))
+    classes = Classes(tuple(names), tuple(colours), tuple(unlabelled), _indices(path, indices), tuple(numbers))
     if len(names) == 1:
         raise UserError(f"{path}: there is one class; a network tells two or more apart, so list what else there is")
     if len(names) > IGNORE_INDEX:
         raise UserError(f"{path}: there are {len(names)} classes; {IGNORE_INDEX} is the most that a mask of bytes has")
-    return file
+    return classes
 
 
 def _indices(path: Path, indices: Sequence[Any]) -> tuple[int, ...] | None:
@@ -90,36 +76,17 @@ def _indices(path: Path, indices: Sequence[Any]) -> tuple[int, ...] | None:
     return tuple(given)
 
 
-def parse_colour(value: Any, where: str) -> RGB:
-    """ "#RRGGBB" or [R, G, B] → (R, G, B). Raises UserError that begins with `where`."""
-    if isinstance(value, str) and re.fullmatch(r"#?[0-9a-fA-F]{6}", value):
-        return tuple(bytes.fromhex(value.removeprefix("#")))  # type: ignore[return-value]
-    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value):
-        return (value[0], value[1], value[2])
-    raise UserError(f'{where}: colour {value!r} must be "#RRGGBB", in quotes, or [R, G, B] from 0 to 255')
-
-
-def hex_colour(colour: Sequence[int]) -> str:
-    return "#{:02X}{:02X}{:02X}".format(*colour)
-
-
-def usual_colours(count: int) -> list[RGB]:
-    """Colours that can be told apart, for classes that have none."""
-    shades = [colorsys.hsv_to_rgb(k * 0.618 % 1, 0.75, 0.95 if k % 2 else 0.7) for k in range(count)]
-    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in shades]
-
-
-def write_classes(path: Path, file: ClassFile) -> None:
+def write_classes(path: Path, classes: Classes) -> None:
     """Write classes.yaml. Raises FileExistsError rather than replace one, UserError if it cannot be written."""
     lines = [
         "# The classes, in order. Rename them as you like; colours and indices are those of the masks.",
         "classes:",
     ]
-    for k, (name, colour) in enumerate(zip(file.classes.names, file.classes.colours, strict=True)):
-        index = f", index: {file.indices[k]}" if file.indices else ""
+    for k, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
+        index = f", index: {classes.indices[k]}" if classes.indices else ""
         text = yaml.safe_dump(name, default_style='"', allow_unicode=True, width=1000).strip()
         lines.append(f'  - {{name: {text}, colour: "{hex_colour(colour)}"{index}}}')
-    blank = [f'"{hex_colour(c)}"' for c in file.classes.unlabelled] + [str(b) for b in file.blank]
+    blank = [f'"{hex_colour(c)}"' for c in classes.unlabelled] + [str(b) for b in classes.blank]
     lines.append(f"unlabelled: [{', '.join(blank)}]    # colours or values of pixels that nobody labelled")
     try:
         with path.open("x", encoding="utf-8") as f:

@@ -10,14 +10,14 @@ import numpy as np
 import torch.utils.data
 from torch import Tensor
 
+from sparse_seg.classes import IGNORE_INDEX, Mask
 from sparse_seg.data.cache import Arrays, default_cache_dir, prepare
-from sparse_seg.data.classes import IGNORE_INDEX
 from sparse_seg.data.dataset import EpochBatchSampler, SegmentationDataset
-from sparse_seg.data.holdout import divide_points, rest
-from sparse_seg.data.points import Points, points_to_mask, read_points, sample_points
-from sparse_seg.data.sample import ImageSet, Mask
+from sparse_seg.data.sample import ImageSet
 from sparse_seg.data.split import split_indices
 from sparse_seg.errors import UserError
+from sparse_seg.points.draw import Points, points_to_mask, read_points, sample_points
+from sparse_seg.points.holdout import divide_points, rest
 
 Loader = torch.utils.data.DataLoader[dict[str, Tensor]]
 

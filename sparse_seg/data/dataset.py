@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from sparse_seg.data.classes import IGNORE_INDEX
+from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.data.transforms import augment
 from sparse_seg.errors import UserError
 

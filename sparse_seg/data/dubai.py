@@ -9,8 +9,8 @@ import os
 import shlex
 from pathlib import Path
 
-from sparse_seg.data.classes import LAND_COVER
-from sparse_seg.data.folder import pair_sample
+from sparse_seg.classes import LAND_COVER
+from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
 

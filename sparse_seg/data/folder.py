@@ -1,150 +1,240 @@
-"""Images and colour-coded masks read from files."""
+"""A folder of one's own imagery as a data set: images, and masks or points or both."""
 
 import hashlib
-import struct
-import warnings
-import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
-from sparse_seg.data.classes import IGNORE_INDEX, Classes
-from sparse_seg.data.sample import Image, Mask, Sample
+from sparse_seg.classes import Classes
+from sparse_seg.data.classfile import read_classes
+from sparse_seg.data.layout import MASK_SUFFIXES, by_name, find
+from sparse_seg.data.pairs import pair_sample
+from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
+from sparse_seg.files import WHOLE, digest
+from sparse_seg.points.formats import label_names, read_own_points
+from sparse_seg.points.records import Bad, Place
+from sparse_seg.raster.masks import Picture, holds_numbers, probe, read_sample
+
+POINTS_FILES = ("points.csv", "points.geojson")
+LARGEST = 2**28
+"""Pixels of an image that is read as a whole; a larger one wants `data.tile`."""
+MOST_BANDS = 128
+"""What OpenCV 5 flips."""
 
 
-class OffPaletteWarning(UserWarning):
-    """A mask holds colours that are neither a class nor unlabelled; these pixels are taken as unlabelled.
+@dataclass(frozen=True)
+class Files:
+    """The files of a folder. images, masks: id → file."""
 
-    path: the mask. count: how many pixels.
+    root: Path
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    points: Path | None
+    classes: Path
+
+    @property
+    def unpaired(self) -> list[Path]:
+        """Masks without an image."""
+        return [path for key, path in self.masks.items() if key not in self.images]
+
+
+def files_of(
+    root: str | Path | None,
+    images: str = "images",
+    masks: str | None = "masks",
+    points_file: str | None = None,
+    classes: str = "classes.yaml",
+) -> Files:
+    """Look for the files, without reading any. Names are relative to root; points_file also to the working directory.
+    masks: None leaves them out.
+
+    Raises UserError if root is no folder, holds no image, or has two files of points.
     """
-
-    def __init__(self, path: Path, count: int) -> None:
-        super().__init__(path, count)
-        self.path = path
-        self.count = count
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.count} pixels have the colour of no class and are taken as unlabelled"
-
-
-def read_image(path: Path) -> Image:
-    """Read an image of any 8-bit mode as uint8 (H, W, 3) RGB. EXIF rotation is not applied: masks have none.
-
-    Raises:
-        UserError: the file is missing, damaged, no image, or has 16-bit or float pixels in one band.
-    """
-    return np.array(open_image(path).convert("RGB"))
-
-
-def decode_mask(path: Path, classes: Classes) -> tuple[Mask, int]:
-    """Read a colour-coded mask (RGB, RGBA or palette image; alpha is ignored).
-
-    Returns the mask, uint8 (H, W) with class index or 255, and the number of pixels whose colour is neither that
-    of a class nor in `classes.unlabelled`; these are 255, too.
-
-    Raises:
-        UserError: as for `read_image`, or more than half of the pixels have such a colour.
-    """
-    file = open_image(path)
-    if file.mode == "P":
-        palette = np.zeros(256, np.uint32)
-        rgb = np.array(file.getpalette("RGB"), np.uint32).reshape(-1, 3)
-        palette[: len(rgb)] = rgb[:, 0] | rgb[:, 1] << 8 | rgb[:, 2] << 16
-        index = np.asarray(file)
-        target, unknown = match_colours(palette, classes)
-        mask = target[index]
-        off = int(np.bincount(index.ravel(), minlength=256)[unknown].sum())
-    else:
-        mask, unknown = match_colours(_packed(file), classes)
-        off = int(np.count_nonzero(unknown))
-    if 2 * off > mask.size:
-        raise _wrong_palette(path, _packed(file), classes)
-    return mask, off
-
-
-def pair_sample(image_path: Path, mask_path: Path, image_id: str, group: str, classes: Classes) -> Sample:
-    """Make a sample of an image and its mask. Hashes both files now, decodes them when `read` is called.
-
-    `read` raises UserError if a file is damaged or the sizes differ, and issues `OffPaletteWarning`.
-
-    Raises:
-        UserError: a file cannot be opened.
-    """
-    content = hashlib.sha256(repr(classes).encode())
-    for path in (image_path, mask_path):
-        try:
-            with path.open("rb") as file:
-                content.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise UserError(f"cannot open {path}: {error.strerror}") from error
-    return Sample(image_id, group, content.hexdigest(), partial(_read_pair, image_path, mask_path, classes))
-
-
-def _read_pair(image_path: Path, mask_path: Path, classes: Classes) -> tuple[Image, Mask]:
-    image = read_image(image_path)
-    mask, off = decode_mask(mask_path, classes)
-    if image.shape[:2] != mask.shape:
+    for key, value in (("images", images), ("classes", classes)):
+        if value is None:
+            raise UserError(f"data.{key}=null names nothing; leave it out for {key} in data.root")
+    if not root:
+        raise UserError("data=folder needs data.root=FOLDER: a folder with images/ and masks/, points.csv or both")
+    folder = Path(str(root)).expanduser()  # 2024 is a number to Hydra
+    if not folder.is_dir():
+        raise UserError(f"data.root={root} is no folder")
+    found = find(folder, str(images))
+    if not found:
         raise UserError(
-            f"image {image_path} is {image.shape[1]}×{image.shape[0]} but its mask {mask_path} is "
-            f"{mask.shape[1]}×{mask.shape[0]} (width × height)\nthey must be equal: is this the mask of another image?"
+            f"no image (.jpg, .png, .tif) in {folder / images}\n"
+            "name their folder or a pattern, relative to data.root: data.images=FOLDER, data.images='*/images'"
         )
-    if off:
-        warnings.warn(OffPaletteWarning(mask_path, off), stacklevel=2)
-    return image, mask
+    points = [folder / name for name in POINTS_FILES if (folder / name).is_file()]
+    if points_file:
+        given = Path(points_file).expanduser()
+        points = [given if given.is_file() or not (folder / given).is_file() else folder / given]
+    if len(points) > 1:
+        raise UserError(f"{points[0]} and {points[1]} are both there; say which one: data.points_file={points[0]}")
+    given_masks = {} if masks is None else find(folder, str(masks), MASK_SUFFIXES)
+    return Files(folder, found, given_masks, points[0] if points else None, folder / classes)
 
 
-def open_image(path: Path, any_depth: bool = False) -> PIL.Image.Image:
-    """Open and decode an image. Whatever goes wrong is a UserError, more than 8 bits too unless any_depth."""
-    try:
-        with PIL.Image.open(path) as file:
-            file.load()
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot open {path}: {error.strerror}") from error
-    except PIL.Image.DecompressionBombError as error:
-        raise UserError(f"{path} is too large, cut it into tiles first: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+def content_of(files: Files) -> dict[str, str]:
+    """What a run on this folder depends on, as short digests: all by content, but for images above 64 MB.
+
+    Those count by name and size.
+    """
+    sizes = {k: path.stat().st_size for k, path in files.images.items()}
+    listed = {
+        k: (files.images[k].name, sizes[k], digest(files.images[k]) if sizes[k] <= WHOLE else b"")
+        for k in sorted(files.images)
+    }
+    parts = {
+        "images": repr(listed).encode(),
+        "masks": b"".join(k.encode() + digest(files.masks[k]) for k in sorted(files.masks)),
+        "points": digest(files.points) if files.points and files.points.is_file() else b"",
+        "classes": digest(files.classes) if files.classes.is_file() else b"",
+    }
+    return {name: hashlib.sha256(part).hexdigest()[:12] for name, part in parts.items()}
+
+
+def folder(
+    root: str | Path | None = None,
+    images: str = "images",
+    masks: str | None = "masks",
+    points_file: str | None = None,
+    classes: str = "classes.yaml",
+    bands: Sequence[int] | None = None,
+    scale: Sequence[float] | None = None,
+    tile: int | None = None,
+    empty_windows: bool = False,
+    on_bad_point: str = "error",
+    points_crs: str | None = None,
+) -> ImageSet:
+    """The images below `root` with their masks, points or both; nothing but headers is read now.
+
+    images, masks: a folder or pattern, see `layout.find`; they belong together by their ids. masks=None leaves masks
+    out. points_file: CSV or GeoJSON, None for points.csv or points.geojson in root if there. classes: a YAML file, see
+    `read_classes`. bands, scale: see `open_raster`. tile: cut every image into windows of (tile, tile) pixels; those
+    without points or mask are left out, and with empty_windows=False those that a run puts no point into.
+    on_bad_point: "error" or "skip". points_crs: see `read_own_points`.
+
+    Raises:
+        UserError: what is given cannot be used; each message names the file, the value and the way out.
+    """
+    bands, scale = _check(bands, scale, tile, on_bad_point)
+    files = files_of(root, images, masks, points_file, classes)
+    if not files.points and not files.masks:
         raise UserError(
-            f"{path} is damaged or no image: {error}\nreplace it by an intact copy (`make data` does so for Dubai)"
-        ) from error
-    if file.mode.startswith(("I", "F")) and not any_depth:
-        raise UserError(f"{path} has more than 8 bits per pixel and band (mode {file.mode}): convert it to 8-bit RGB")
-    return file
-
-
-def _packed(file: PIL.Image.Image) -> NDArray[np.uint32]:
-    """(H, W) colours as R + 256 G + 65536 B."""
-    # Pillow keeps RGB in four bytes per pixel, so no arithmetic is needed beyond clearing the fourth.
-    packed = np.frombuffer(file.convert("RGB").tobytes("raw", "RGBX"), "<u4") & np.uint32(0xFFFFFF)
-    return packed.reshape(file.height, file.width)
-
-
-def match_colours(packed: NDArray[np.uint32], classes: Classes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """For each packed colour: class index or 255, and whether it is neither a class nor unlabelled."""
-    target = np.full(packed.shape, IGNORE_INDEX, np.uint8)
-    unknown = np.ones(packed.shape, np.bool_)
-    for index, (red, green, blue) in enumerate(classes.colours + classes.unlabelled):
-        hit = packed == red + (green << 8) + (blue << 16)
-        if index < len(classes):
-            np.putmask(target, hit, np.uint8(index))
-        unknown &= ~hit
-    return target, unknown
-
-
-def _wrong_palette(path: Path, packed: NDArray[np.uint32], classes: Classes) -> UserError:
-    colours, counts = np.unique(packed, return_counts=True)
-    unknown = match_colours(colours, classes)[1]
-    most = sorted(zip(counts[unknown].tolist(), colours[unknown].tolist(), strict=True), reverse=True)[:3]
-    found = ", ".join(f"{_hex(c & 0xFF, c >> 8 & 0xFF, c >> 16)} ({n / packed.size:.0%})" for n, c in most)
-    known = ", ".join(f"{name} {_hex(*rgb)}" for name, rgb in zip(classes.names, classes.colours, strict=True))
-    return UserError(
-        f"{path}: {counts[unknown].sum() / packed.size:.0%} of the pixels have the colour of no class, mostly {found}\n"
-        f"the classes are {known}: give the colours that these masks use, or list a colour as unlabelled"
+            f"{files.root} has neither masks in {masks} nor points.csv or points.geojson: nothing says what is where\n"
+            "name them: data.masks=FOLDER, data.points_file=FILE"
+        )
+    known = read_classes(files.classes)
+    pictures = {key: probe(path, files.masks.get(key)) for key, path in files.images.items()}
+    notes = [f"{len(files.unpaired)} masks have no image, such as {files.unpaired[0]}"] if files.unpaired else []
+    points: dict[str, NDArray[np.int64]] = {}
+    if files.points:
+        bad = Bad(skip=on_bad_point == "skip")
+        places = {key: Place(p.height, p.width, p.crs, p.transform, p.path) for key, p in pictures.items()}
+        labels = label_names(known.names, known.indices)
+        points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, points_crs)
+        notes += [bad.note(files.points)] if bad.counts else []
+        if not any(len(p) for p in points.values()) and not files.masks:
+            raise UserError(f"{files.points} holds no point that can be used")
+    used = [key for key in sorted(pictures) if key in files.masks or len(points.get(key, ()))]
+    if len(used) < len(pictures):
+        notes.append(f"{len(pictures) - len(used)} of {len(pictures)} images have neither mask nor points: left out")
+    samples: list[Sample] = []
+    for key in used:
+        own = points.get(key, np.empty((0, 4), np.int64)) if files.points else None
+        samples += _samples(key, pictures[key], known, own, bands, scale, tile)
+    if not samples:
+        raise UserError(f"none of the {len(pictures)} images in {files.root / images} has a mask in {masks} or a point")
+    if bands is not None and len(bands) != 3:
+        shown = "three" if len(bands) > 3 else "one"
+        notes.append(
+            f"{len(bands)} bands: pictures show the first {shown}, and augment=report changes brightness and contrast "
+            "alone, since saturation and hue are of RGB"
+        )
+    return ImageSet(
+        known,
+        samples,
+        bands=bands,
+        scale=scale,
+        keep_empty=tile is None or empty_windows,
+        notes=tuple(notes),
     )
 
 
-def _hex(red: int, green: int, blue: int) -> str:
-    return f"#{red:02X}{green:02X}{blue:02X}"
+def _check(
+    bands: Sequence[int] | None, scale: Sequence[float] | None, tile: Any, on_bad_point: str
+) -> tuple[tuple[int, ...] | None, tuple[float, float] | None]:
+    """bands and scale as tuples; a single band three times. Raises UserError for values that cannot work."""
+    if bands is not None and (
+        not isinstance(bands, Sequence)
+        or isinstance(bands, str)
+        or not all(isinstance(b, int) and b > 0 for b in bands)
+    ):
+        raise UserError(f"data.bands={bands!r} must be a list of band numbers from 1: [4,3,2]")
+    if bands is not None and not 1 <= len(bands) <= MOST_BANDS:
+        raise UserError(
+            f"data.bands={list(bands)} names {len(bands)} bands, not 1 to {MOST_BANDS}; null: the first three"
+        )
+    if scale is not None and not (
+        isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(s, int | float) for s in scale)
+    ):
+        raise UserError(f"data.scale={scale!r} must be two numbers, what becomes black and what white: [0,3000]")
+    if scale is not None and not scale[0] < scale[1]:
+        raise UserError(f"data.scale={list(scale)}: the first number, black, must be below the second, white")
+    if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 32):
+        raise UserError(f"data.tile={tile!r} must be a whole number of pixels of at least 32, or null for whole images")
+    if on_bad_point not in ("error", "skip"):
+        raise UserError(f"data.on_bad_point={on_bad_point!r} is unknown; choose error or skip")
+    read = None if bands is None else tuple(bands) * (3 if len(bands) == 1 else 1)
+    return read, None if scale is None else (float(scale[0]), float(scale[1]))
+
+
+def _samples(
+    key: str,
+    picture: Picture,
+    classes: Classes,
+    points: NDArray[np.int64] | None,
+    bands: tuple[int, ...] | None,
+    scale: tuple[float, float] | None,
+    tile: int | None,
+) -> list[Sample]:
+    """One sample, or one for each window that has a mask or a point."""
+    group = key.rpartition("/")[0] or key
+    plain = not picture.is_geotiff and not picture.has_alpha and bands is None and scale is None and tile is None
+    if plain and picture.mask and picture.mask.suffix.lower() == ".png" and not holds_numbers(picture.mask, classes):
+        sample = pair_sample(picture.path, picture.mask, key, group, classes)  # as Dubai's, and its cache
+        return [replace(sample, points=points)]
+    content = hashlib.sha256(repr((classes, bands, scale)).encode() + digest(picture.path))
+    content.update(digest(picture.mask) if picture.mask else b"")
+    if tile is None and picture.height * picture.width > LARGEST:
+        raise UserError(
+            f"{picture.path} has {picture.width}×{picture.height} pixels, too many to read as a whole: "
+            "cut it into windows with data.tile=256"
+        )
+    size = (tile or picture.height, tile or picture.width)
+    samples = []
+    for row in range(0, picture.height, size[0]):
+        for col in range(0, picture.width, size[1]):
+            mine = None if points is None else _within(points, row, col, size)
+            if picture.mask is None and not (mine is not None and len(mine)):
+                continue
+            own = content.copy()
+            own.update(repr((row, col, size, None if picture.mask or mine is None else mine.tolist())).encode())
+            read = partial(read_sample, picture, classes, bands, scale, (row, col, *size), mine)
+            name, scene = (f"{key}@{row},{col}", key) if tile else (key, "")
+            samples.append(
+                Sample(name, group, own.hexdigest(), read, mine, picture.mask is not None, scene, (row, col))
+            )
+    return samples
+
+
+def _within(points: NDArray[np.int64], row: int, col: int, size: tuple[int, int]) -> NDArray[np.int64]:
+    """The points in a window, counted from its corner."""
+    moved = points - np.array([row, col, 0, 0], np.int64)
+    return moved[((moved[:, :2] >= 0) & (moved[:, :2] < size)).all(1)]

@@ -1,18 +1,14 @@
 """Which files of a folder are images and masks, and which belong together: by stem, whatever the suffix."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path, PurePath
 
 from sparse_seg.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
-WHOLE = 2**26
-"""Bytes of a file up to which its content is hashed; of larger ones size, time and both ends."""
 
 
 def find(root: Path, pattern: str, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
@@ -79,27 +75,6 @@ def _stem(name: str, pattern: str) -> str:
     match = re.fullmatch("(.*)".join(re.escape(p) for p in pattern.split("*")), name)
     stem = "".join(match.groups()) if match else PurePath(name).stem
     return PurePath(stem).stem if PurePath(stem).suffix.lower() in SUFFIXES else stem
-
-
-@cache
-def _digest(path: Path, size: int, changed: int) -> bytes:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        if size <= WHOLE:
-            return hashlib.file_digest(file, "sha256").digest()
-        digest.update(f"{size} {changed}".encode() + file.read(2**20))
-        file.seek(-(2**20), 2)
-        digest.update(file.read())
-    return digest.digest()
-
-
-def digest(path: Path) -> bytes:
-    """SHA-256 of a file, or what stands for it. Raises UserError if it cannot be opened."""
-    try:
-        stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise UserError(f"cannot open {path}: {error.strerror}") from error
 
 
 def by_name(images: dict[str, Path], root: Path) -> dict[str, str]:

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.data.classes import Classes
-
-Image = NDArray[np.uint8]
-"""(H, W, bands); three are shown and jittered as RGB."""
-Mask = NDArray[np.uint8]
-"""(H, W) class index, 255 = unlabelled."""
+from sparse_seg.classes import Classes, Image, Mask
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,6 @@ class ImageSet:
 
     bands, scale: how the images came from the files' bands, for whoever labels new ones; None where they are RGB as
     they are.
-    indices, blank: what masks that hold numbers have for the classes and for unlabelled, as `ClassFile`'s.
     keep_empty: whether training windows without a labelled pixel take part. notes: what the user should know of it.
     """
 
@@ -59,8 +53,6 @@ class ImageSet:
     samples: Sequence[Sample]
     bands: tuple[int, ...] | None = None
     scale: tuple[float, float] | None = None
-    indices: tuple[int, ...] | None = None
-    blank: tuple[int, ...] = ()
     keep_empty: bool = True
     notes: tuple[str, ...] = ()
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.data.classes import IGNORE_INDEX, LAND_COVER
-from sparse_seg.data.sample import Image, ImageSet, Mask, Sample
+from sparse_seg.classes import IGNORE_INDEX, LAND_COVER, Image, Mask
+from sparse_seg.data.sample import ImageSet, Sample
 
 WATER, LAND, ROAD, BUILDING, VEGETATION = range(len(LAND_COVER))
 Field = NDArray[np.float32]

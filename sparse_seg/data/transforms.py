@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.data.sample import Image, Mask
+from sparse_seg.classes import Image, Mask
 
 
 class BandJitter(A.ColorJitter):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparse_seg.data.classes import IGNORE_INDEX
+from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.errors import UserError
 
 PerClass = Sequence[float] | Tensor

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sparse_seg.errors import UserError
+from sparse_seg.files import write_text
 
 OUTPUTS = Path("outputs")
 LINES = Path("docs/results/runs.jsonl")
@@ -155,15 +156,13 @@ def keep(results: Sequence[Mapping[str, Any]], path: Path) -> int:
 
     A run with the fingerprint of an older line takes its place; both files are written whole or not at all.
     """
-    from sparse_seg.runfolder import write_atomically  # slow to import, and a table needs none of it
-
     old = read_lines(path) if path.exists() else []
     merged = {r["fingerprint"]: {k: v for k, v in r.items() if k != "folder"} for r in [*old, *results]}
     text = "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in merged.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text)
-        write_atomically(path.with_suffix(".csv"), csv_text(merged.values()))
+        write_text(path, text)
+        write_text(path.with_suffix(".csv"), csv_text(merged.values()))
     except OSError as e:
         raise UserError(f"{path} cannot be written: {e.strerror}") from e
     return len(merged)

@@ -1,0 +1,57 @@
+"""Names that configurations give to what they build: those exported today, and those that older runs have for them.
+
+A run's figures say what it is; they must say the same after a function has moved. So YAMLs name what packages export,
+and what was called otherwise once is listed here: for the identity of runs, for the report and for checkpoints.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+RENAMED = {
+    "sparse_seg.data.datamodule.SparsePointsDataModule": "sparse_seg.data.SparsePointsDataModule",
+    "sparse_seg.data.dubai.dubai": "sparse_seg.data.dubai",
+    "sparse_seg.data.own.folder": "sparse_seg.data.folder",
+    "sparse_seg.data.synthetic.synthetic": "sparse_seg.data.synthetic",
+    "sparse_seg.data.transforms.report_augmentation": "sparse_seg.data.report_augmentation",
+    "sparse_seg.model.unet": "sparse_seg.networks.create",
+    "sparse_seg.task.one_cycle_cosine": "sparse_seg.training.one_cycle_cosine",
+    "sparse_seg.progress.Progress": "sparse_seg.training.Progress",
+    "sparse_seg.history.History": "sparse_seg.training.History",
+    "sparse_seg.checkpoint.RunCheckpoint": "sparse_seg.training.RunCheckpoint",
+    "sparse_seg.panels.Panels": "sparse_seg.training.Panels",
+}
+"""Old name → exported name."""
+
+ADDED: dict[str, dict[str, Any]] = {"sparse_seg.networks.create": {"arch": "unet"}}
+"""Exported name → arguments that it has got since, with the value that older runs had without saying so."""
+
+
+def current(name: str) -> str:
+    """The exported name of what an older run called `name`; any other name as it is."""
+    return RENAMED.get(name, name)
+
+
+def canonical(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat figures of a run in today's names, with the arguments that it did not need to say.
+
+    Example:
+        >>> canonical({"model._target_": "sparse_seg.model.unet"})
+        {'model._target_': 'sparse_seg.networks.create', 'model.arch': 'unet'}
+    """
+    out = {key: current(value) if key.endswith("_target_") else value for key, value in figures.items()}
+    for key, value in list(out.items()):
+        if key.endswith("._target_"):
+            for name, usual in ADDED.get(str(value), {}).items():
+                out.setdefault(f"{key.removesuffix('_target_')}{name}", usual)
+    return out
+
+
+def export(package: str, modules: Mapping[str, str], name: str) -> Any:
+    """What `package` exports as `name`, imported when asked for; a package's `__getattr__` calls this.
+
+    modules: exported name → module within the package. Raises AttributeError for any other name.
+    """
+    if name not in modules:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return getattr(import_module(f"{package}.{modules[name]}"), name)

@@ -1,0 +1,107 @@
+"""A trained network, found and rebuilt from its checkpoint alone."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparse_seg.classes import Classes
+from sparse_seg.data.sample import ImageSet
+from sparse_seg.errors import UserError
+from sparse_seg.names import current
+from sparse_seg.networks.build import NormalisedNetwork, create
+
+
+@dataclass(frozen=True)
+class Trained:
+    """network: in evaluation mode, on the CPU. size: pixels that it was trained at. bands, scale: as `open_raster`'s.
+    epoch: after which the weights were saved."""
+
+    network: NormalisedNetwork
+    classes: Classes
+    size: int
+    bands: tuple[int, ...] | None
+    scale: tuple[float, float] | None
+    epoch: int | None
+
+
+def described(config: Any, images: ImageSet, size: int) -> dict[str, Any]:
+    """What a checkpoint says of its network, for `load_trained`, in plain values.
+
+    config: the network's `_target_` and arguments. size: pixels that it is trained at.
+    """
+    return {
+        "config": config,
+        **images.classes.to_dict(),
+        "size": size,
+        "bands": None if images.bands is None else list(images.bands),
+        "scale": None if images.scale is None else list(images.scale),
+    }
+
+
+def find_checkpoint(run: Path, final: bool = False) -> Path:
+    """Return the checkpoint of a run's folder, or the file itself.
+
+    final: that of the last epoch instead of the best one; they are one file where the last epoch is the best.
+
+    Raises:
+        UserError: there is no such run, or none of its epochs is finished, or with final, the last one is not.
+    """
+    if run.is_file():
+        return run
+    if not run.is_dir():
+        raise UserError(f"no such run or checkpoint: {run}")
+    best, last = run / "checkpoints" / "best.ckpt", run / "checkpoints" / "final.ckpt"
+    if final and last.is_file():
+        return last
+    if not best.is_file():
+        raise UserError(
+            f"{run} has no checkpoints/best.ckpt: it is no run's folder, or its first epoch is not finished"
+        )
+    if final and not (run / "result.json").is_file():
+        raise UserError(f"{run} is not finished, so there is no last epoch: leave out --final for the best one so far")
+    return best
+
+
+def load_trained(path: Path) -> Trained:
+    """Rebuild the network of best.ckpt or final.ckpt. Nothing but what `create` builds, and no code of the file is run.
+
+    Raises:
+        UserError: the file is damaged, no checkpoint of this project, or of a network that `create` does not build.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # errors of the disk, of zip and of unpickling
+        line = (str(e).splitlines() or [type(e).__name__])[0][:200]
+        raise UserError(f"{path} is damaged or no checkpoint: {line}") from e
+    try:
+        model, state = content["model"], content["state_dict"]
+        config, classes = model["config"], Classes.from_dict(model)
+        size, epoch = int(model["size"]), content.get("epoch")
+        bands = None if model.get("bands") is None else tuple(int(b) for b in model["bands"])
+        scale = None if model.get("scale") is None else (float(model["scale"][0]), float(model["scale"][1]))
+        target, encoder = config["_target_"], str(config["encoder"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as e:
+        raise UserError(
+            f"{path} does not say what network it belongs to ({type(e).__name__}: {e})\n"
+            "give a run's folder, or its checkpoints/best.ckpt or final.ckpt"
+        ) from e
+    if current(target) != "sparse_seg.networks.create":
+        raise UserError(f"{path} holds a network of {target}: only sparse_seg.networks.create is rebuilt from a file")
+    if not re.fullmatch(r"[\w.-]+", encoder):  # timm takes hf-hub:NAME, and asks the network for it
+        raise UserError(f"{path} names an encoder that is not taken from a file: {encoder!r}")
+    network = create(
+        str(config.get("arch", "unet")),
+        encoder,
+        None,
+        classes=len(classes),
+        in_channels=3 if bands is None else len(bands),
+    )
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as e:
+        line = " ".join(str(e).split())[:200]
+        raise UserError(f"{path} does not fit the network it names, a U-Net with {encoder}: {line}") from e
+    return Trained(network.eval(), classes, size, bands, scale, epoch)

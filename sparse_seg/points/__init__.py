@@ -1,0 +1,1 @@
+"""What is labelled: points drawn from masks, points in files, points held out."""

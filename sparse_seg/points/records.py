@@ -1,0 +1,77 @@
+"""What a file of points says, point by point, and what becomes of those that cannot be used."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_seg.errors import UserError
+
+ALIASES = {
+    "image": ("image", "file", "filename", "image_id"),
+    "row": ("row", "y"),
+    "col": ("col", "column", "x"),
+    "class": ("class", "label", "class_name"),
+}  # fmt: skip
+
+
+class Pointed(Protocol):
+    """What points need to know of a sample; see `data.Sample`."""
+
+    @property
+    def image_id(self) -> str: ...
+    @property
+    def whole(self) -> str: ...
+    @property
+    def points(self) -> NDArray[np.int64] | None: ...
+    @property
+    def has_mask(self) -> bool: ...
+    @property
+    def offset(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """What points need to know of an image. height, width: pixels. crs, transform: of a GeoTIFF, as rasterio's, and
+    its path.
+    """
+
+    height: int
+    width: int
+    crs: Any = None
+    transform: Any = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """where: file and line. image: as the file says it, None where the map position decides. x, y: pixels (column, row)
+    or map coordinates. label: class name or index as the file says it."""
+
+    where: str
+    image: str | None
+    x: float
+    y: float
+    label: str
+
+
+@dataclass
+class Bad:
+    """What becomes of points that cannot be used: an error, or with skip=True a count per reason."""
+
+    skip: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def found(self, reason: str, message: str) -> None:
+        if not self.skip:
+            raise UserError(f"{message}\nmend it, or leave such points out with data.on_bad_point=skip")
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+
+    def note(self, path: Path) -> str:
+        """One line for the log, "" if there were none."""
+        if not self.counts:
+            return ""
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.counts.items())
+        return f"{path}: {sum(self.counts.values())} bad points left out: {reasons}"

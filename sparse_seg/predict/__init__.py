@@ -1,0 +1,1 @@
+"""Label images of any size with a trained network."""

@@ -1,0 +1,1 @@
+"""Images and masks in files: reading them by windows, and writing class maps."""

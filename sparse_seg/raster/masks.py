@@ -1,0 +1,311 @@
+"""Pixels of one's own images and masks, whole or by windows."""
+
+import struct
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from sparse_seg.classes import IGNORE_INDEX, Classes, Image, Mask
+from sparse_seg.errors import UserError
+from sparse_seg.palette import hex_colour
+from sparse_seg.raster.images import open_image
+from sparse_seg.raster.readers import GEO_SUFFIXES, Raster, colour_table, import_rasterio, open_geotiff, open_raster
+
+Window = tuple[int, int, int, int]
+"""row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
+
+
+class OffPaletteWarning(UserWarning):
+    """A mask holds colours that are neither a class nor unlabelled; these pixels are taken as unlabelled.
+
+    path: the mask. count: how many pixels.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        super().__init__(path, count)
+        self.path = path
+        self.count = count
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.count} pixels have the colour of no class and are taken as unlabelled"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The header of an image. crs, transform: of a GeoTIFF, as rasterio's, else None. mask: its file, if any. bands: of
+    a GeoTIFF, with alpha.
+    """
+
+    path: Path
+    height: int
+    width: int
+    mask: Path | None = None
+    crs: Any = None
+    transform: Any = None
+    has_alpha: bool = False
+    kind: str = "uint8 × 3"
+    bands: int = 3
+
+    @property
+    def is_geotiff(self) -> bool:
+        return self.path.suffix.lower() in GEO_SUFFIXES
+
+
+def probe(path: Path, mask: Path | None = None) -> Picture:
+    """Read an image's header and check that its mask is equally large.
+
+    Raises UserError if a file cannot be opened or the sizes differ.
+    """
+    picture = _probe(path)
+    if mask is not None and (other := _probe(mask)) and (other.height, other.width) != (picture.height, picture.width):
+        raise UserError(
+            f"image {path} is {picture.width}×{picture.height} but its mask {mask} is {other.width}×{other.height} "
+            "(width × height)\nthey must be equal: is this the mask of another image?"
+        )
+    return Picture(**{**vars(picture), "mask": mask})
+
+
+def _probe(path: Path) -> Picture:
+    if path.suffix.lower() in GEO_SUFFIXES:
+        with open_geotiff(path) as file:
+            transform = None if file.transform.is_identity else file.transform
+            kind = f"{'/'.join(dict.fromkeys(file.dtypes))} × {file.count}"
+            has_alpha = any(c.name == "alpha" for c in file.colorinterp)
+            return Picture(path, file.height, file.width, None, file.crs, transform, has_alpha, kind, file.count)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(path) as file:
+                has_alpha = "A" in file.getbands() or "transparency" in file.info
+                return Picture(path, file.height, file.width, has_alpha=has_alpha, kind=file.mode)
+    except PIL.Image.DecompressionBombError as error:
+        raise UserError(f"{path} is too large for its format: save it as GeoTIFF ({error})") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise UserError(
+            f"{path} is damaged or no image: {error}\nreplace it by an intact copy, or move it away"
+        ) from error
+
+
+def read_sample(
+    picture: Picture,
+    classes: Classes,
+    bands: tuple[int, ...] | None,
+    scale: tuple[float, float] | None,
+    window: Window,
+    points: NDArray[np.int64] | None,
+) -> tuple[Image, Mask]:
+    """Read a window of an image and of its mask, or with no mask of its points. Unlabelled where there is no image.
+
+    Raises UserError if a file is damaged or the mask holds something else than the classes; issues `OffPaletteWarning`.
+    """
+    image, valid = _read_image(picture, bands, scale, window)
+    row, col, height, width = window
+    if picture.mask is None:
+        mask = np.full((height, width), IGNORE_INDEX, np.uint8)
+        if points is not None:
+            mask[points[:, 0], points[:, 1]] = points[:, 2]
+    else:
+        mask, off = read_mask(picture.mask, classes, window)
+        if off:
+            warnings.warn(OffPaletteWarning(picture.mask, off), stacklevel=2)
+    mask[~valid] = IGNORE_INDEX
+    return image, mask
+
+
+def _read_image(
+    picture: Picture, bands: tuple[int, ...] | None, scale: tuple[float, float] | None, window: Window
+) -> tuple[Image, NDArray[np.bool_]]:
+    row, col, height, width = window
+    inner = min(height, picture.height - row), min(width, picture.width - col)
+    image = np.zeros((height, width, 3 if bands is None else len(bands)), np.uint8)
+    valid = np.zeros((height, width), np.bool_)
+    here = slice(inner[0]), slice(inner[1])
+    if picture.is_geotiff:
+        with open_raster(picture.path, bands, scale) as raster:
+            image[here], valid[here] = raster.read(row, col, *inner)
+    else:
+        image[here], valid[here] = _held(picture.path, bands, scale).read(row, col, *inner)
+    return image, valid
+
+
+@lru_cache(maxsize=1)
+def _held(path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] | None) -> Raster:
+    """A plain image, decoded once for all of its windows, which come one after the other."""
+    with ExitStack() as stack:
+        return stack.enter_context(open_raster(path, bands, scale))
+
+
+def holds_numbers(path: Path, classes: Classes) -> bool:
+    """Whether a mask's values are the classes' indices: one band without a palette, and the classes have indices."""
+    if classes.indices is None:
+        return False
+    if path.suffix.lower() in GEO_SUFFIXES:
+        with open_geotiff(path) as file:
+            return _is_numbered(file, classes)
+    with PIL.Image.open(path) as file:
+        return file.mode in ("L", "1") or file.mode.startswith("I")
+
+
+def _is_numbered(file: Any, classes: Classes) -> bool:
+    return classes.indices is not None and bool(file.count == 1 and colour_table(file) is None)
+
+
+def read_mask(path: Path, classes: Classes, window: Window) -> tuple[Mask, int]:
+    """Read a window of a mask: class number or 255, and how many pixels hold neither a class nor unlabelled.
+
+    Raises UserError if the file is damaged, or, read as a whole, more than half of the pixels are such.
+    """
+    row, col, height, width = window
+    out = np.full((height, width), IGNORE_INDEX, np.uint8)
+    if path.suffix.lower() not in GEO_SUFFIXES:
+        mask, off = _whole_mask(path, classes)
+        part = mask[row : row + height, col : col + width]
+        out[: part.shape[0], : part.shape[1]] = part
+        return out, off if part.shape == mask.shape else 0
+    with open_geotiff(path) as file:
+        rasterio = import_rasterio()
+        from rasterio.windows import Window as Rectangle
+
+        inner = Rectangle(col, row, min(width, file.width - col), min(height, file.height - row))
+        try:
+            values = file.read(window=inner)
+            valid = file.read_masks([1, 2, 3] if file.count >= 3 else [1], window=inner).any(0)
+        except rasterio.errors.RasterioError as error:
+            raise UserError(f"{path} is damaged: {error}\nreplace it by an intact copy") from error
+        if _is_numbered(file, classes):
+            held = values[0]
+            mask, unknown = _numbered(held, classes)
+        else:
+            held = _rgb(values, colour_table(file) if file.count == 1 else None)
+            mask, unknown = _coloured(held, classes)
+        whole = inner.height == file.height and inner.width == file.width
+    unknown &= valid
+    off = int(np.count_nonzero(unknown))
+    if whole and 2 * off > mask.size:
+        raise _foreign(path, off / mask.size, held[unknown], classes)
+    mask[~valid] = IGNORE_INDEX
+    out[: mask.shape[0], : mask.shape[1]] = mask
+    return out, off
+
+
+@lru_cache(maxsize=1)
+def _whole_mask(path: Path, classes: Classes) -> tuple[Mask, int]:
+    if not holds_numbers(path, classes):
+        return decode_mask(path, classes)
+    with PIL.Image.open(path) as file:
+        try:
+            values = np.asarray(file.convert("L") if file.mode == "1" else file)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{path} is damaged or no image: {error}\nreplace it by an intact copy") from error
+    mask, unknown = _numbered(values, classes)
+    off = int(np.count_nonzero(unknown))
+    if 2 * off > mask.size:
+        raise _foreign(path, off / mask.size, values[unknown], classes)
+    return mask, off
+
+
+def _rgb(values: NDArray[Any], palette: NDArray[np.uint8] | None) -> NDArray[Any]:
+    """values: (bands, H, W) of a GeoTIFF → colours (H, W, 3)."""
+    if palette is None:
+        return np.stack([values[k if len(values) >= 3 else 0] for k in range(3)], axis=-1)
+    return palette[values[0]]
+
+
+def _coloured(rgb: NDArray[Any], classes: Classes) -> tuple[Mask, NDArray[np.bool_]]:
+    """rgb: (H, W, 3) → class number or 255, and what is neither the colour of a class nor of unlabelled."""
+    mask = np.full(rgb.shape[:2], IGNORE_INDEX, np.uint8)
+    unknown = np.ones(rgb.shape[:2], np.bool_)
+    for index, colour in enumerate(classes.colours + classes.unlabelled):
+        hit = (rgb == colour).all(-1)
+        if index < len(classes):
+            mask[hit] = index
+        unknown &= ~hit
+    return mask, unknown
+
+
+def _numbered(values: NDArray[Any], classes: Classes) -> tuple[Mask, NDArray[np.bool_]]:
+    """values: (H, W) of class indices → class number or 255, and what is neither a class nor unlabelled."""
+    mask = np.full(values.shape, IGNORE_INDEX, np.uint8)
+    unknown = values != IGNORE_INDEX
+    for number, index in enumerate(classes.indices or ()):
+        mask[values == index] = number
+    unknown &= (mask == IGNORE_INDEX) & ~np.isin(values, classes.blank)
+    return mask, unknown
+
+
+def _foreign(path: Path, share: float, values: NDArray[Any], classes: Classes) -> UserError:
+    """values: numbers (N,) or colours (N, 3) of the pixels that hold no class."""
+    kinds, counts = np.unique(values, axis=0, return_counts=True)
+    top = kinds[np.argsort(-counts)[:3]].tolist()
+    most = [hex_colour(v) if values.ndim == 2 and values.dtype.kind in "iu" else str(v) for v in top]
+    theirs = map(hex_colour, classes.colours) if values.ndim == 2 else map(str, classes.indices or ())
+    known = ", ".join(f"{name} {own}" for name, own in zip(classes.names, theirs, strict=True))
+    return UserError(
+        f"{path}: {share:.0%} of the pixels hold the value of no class, mostly {', '.join(most)}\n"
+        f"the classes are {known}: is this a mask of theirs? The classes.yaml of training says which values they have, "
+        "and which mean unlabelled"
+    )
+
+
+def decode_mask(path: Path, classes: Classes) -> tuple[Mask, int]:
+    """Read a colour-coded mask (RGB, RGBA or palette image; alpha is ignored).
+
+    Returns the mask, uint8 (H, W) with class index or 255, and the number of pixels whose colour is neither that
+    of a class nor in `classes.unlabelled`; these are 255, too.
+
+    Raises:
+        UserError: as for `read_image`, or more than half of the pixels have such a colour.
+    """
+    file = open_image(path)
+    if file.mode == "P":
+        palette = np.zeros(256, np.uint32)
+        rgb = np.array(file.getpalette("RGB"), np.uint32).reshape(-1, 3)
+        palette[: len(rgb)] = rgb[:, 0] | rgb[:, 1] << 8 | rgb[:, 2] << 16
+        index = np.asarray(file)
+        target, unknown = match_colours(palette, classes)
+        mask = target[index]
+        off = int(np.bincount(index.ravel(), minlength=256)[unknown].sum())
+    else:
+        mask, unknown = match_colours(_packed(file), classes)
+        off = int(np.count_nonzero(unknown))
+    if 2 * off > mask.size:
+        raise _wrong_palette(path, _packed(file), classes)
+    return mask, off
+
+
+def _packed(file: PIL.Image.Image) -> NDArray[np.uint32]:
+    """(H, W) colours as R + 256 G + 65536 B."""
+    # Pillow keeps RGB in four bytes per pixel, so no arithmetic is needed beyond clearing the fourth.
+    packed = np.frombuffer(file.convert("RGB").tobytes("raw", "RGBX"), "<u4") & np.uint32(0xFFFFFF)
+    return packed.reshape(file.height, file.width)
+
+
+def match_colours(packed: NDArray[np.uint32], classes: Classes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """For each packed colour: class index or 255, and whether it is neither a class nor unlabelled."""
+    target = np.full(packed.shape, IGNORE_INDEX, np.uint8)
+    unknown = np.ones(packed.shape, np.bool_)
+    for index, (red, green, blue) in enumerate(classes.colours + classes.unlabelled):
+        hit = packed == red + (green << 8) + (blue << 16)
+        if index < len(classes):
+            np.putmask(target, hit, np.uint8(index))
+        unknown &= ~hit
+    return target, unknown
+
+
+def _wrong_palette(path: Path, packed: NDArray[np.uint32], classes: Classes) -> UserError:
+    colours, counts = np.unique(packed, return_counts=True)
+    unknown = match_colours(colours, classes)[1]
+    most = sorted(zip(counts[unknown].tolist(), colours[unknown].tolist(), strict=True), reverse=True)[:3]
+    found = ", ".join(f"{hex_colour((c & 0xFF, c >> 8 & 0xFF, c >> 16))} ({n / packed.size:.0%})" for n, c in most)
+    known = ", ".join(f"{name} {hex_colour(rgb)}" for name, rgb in zip(classes.names, classes.colours, strict=True))
+    return UserError(
+        f"{path}: {counts[unknown].sum() / packed.size:.0%} of the pixels have the colour of no class, mostly {found}\n"
+        f"the classes are {known}: give the colours that these masks use, or list a colour as unlabelled"
+    )

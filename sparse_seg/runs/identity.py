@@ -1,0 +1,136 @@
+"""What a run is: its folder's name and the configuration that its figures depend on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from sparse_seg.errors import UserError
+from sparse_seg.names import canonical, current
+
+AXES = ("loss", "points", "augment", "split", "seed")
+GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler")
+# Values that change where and how fast a run computes, but no figure.
+NEUTRAL = (
+    "study", "overwrite", "output_dir", "logger", "callbacks.progress", "callbacks.history", "callbacks.checkpoint",
+    "callbacks.panels", "data.root", "data.source.root", "data.cache_dir", "data.num_workers", "trainer.accelerator",
+    "data.source.points_file",
+)  # fmt: skip
+FILES = ("model.encoder_weights", "data.points_file")
+SHORT = {"data.fold": "fold", "data.val_tiles": "val_tiles"}
+MAX_NAME = 200
+
+Flat = dict[str, Any]
+
+
+def flatten(cfg: DictConfig | Mapping[str, Any]) -> Flat:
+    """{"data": {"size": 256}} → {"data.size": 256}, without the neutral keys. Lists stay values."""
+    plain = OmegaConf.to_container(cfg, resolve=False) if isinstance(cfg, DictConfig | ListConfig) else cfg
+    flat: Flat = {}
+
+    def walk(node: Any, path: str) -> None:
+        if any(path == n or path.startswith(n + ".") for n in NEUTRAL):
+            return
+        if isinstance(node, Mapping):
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        else:
+            flat[path] = node
+
+    walk(plain, "")
+    return flat
+
+
+def folder_name(cfg: DictConfig, defaults: DictConfig, choices: Mapping[str, str]) -> str:
+    """`loss=focal,points=20,augment=report,split=random,seed=0`, then every other value that is not the default.
+
+    cfg: the run's configuration. defaults: the one with the same choice of each group and nothing else changed.
+    choices: group → its chosen YAML, "loss" → "focal". A name that would be too long for a file system ends in a hash.
+    """
+    parts = [f"{a}={_value(a, choices[a] if a in GROUPS else cfg[a])}" for a in AXES]
+    if _own_folder(cfg):
+        parts.append(f"root={_value('data.root', Path(str(cfg.data.root)).name)}")
+    parts += [f"{g}={choices[g]}" for g in GROUPS if g not in AXES and choices[g] != DEFAULT_CHOICES[g]]
+    mine, usual = flatten(cfg), flatten(defaults)
+    changed = [k for k in sorted(mine) if k not in AXES and not (k in usual and _same(mine[k], usual[k]))]
+    parts += [f"{SHORT.get(k, k)}={_value(k, mine[k])}" for k in changed]
+    name = ",".join(parts)
+    if len(name.encode()) > MAX_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+        name = name.encode()[: MAX_NAME - 13].decode(errors="ignore") + "-" + digest
+    return name
+
+
+DEFAULT_CHOICES = {"data": "dubai", "model": "unet", "optimizer": "adam", "scheduler": "none"}
+
+
+def _value(key: str, value: Any) -> str:
+    if key in FILES and isinstance(value, str):
+        text = Path(value).name
+    else:
+        text = json.dumps(_plain(value), ensure_ascii=False).strip('"')
+    return text.replace("/", "-").replace(", ", "-").replace(" ", "_")
+
+
+def _plain(value: Any) -> Any:
+    """1 and 1.0 are one value, and have one name."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return [_plain(v) for v in value] if isinstance(value, list) else value
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal as values: 224 and 224.0 are one size, True and 1 are not one thing."""
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
+def figures(cfg: DictConfig) -> Flat:
+    """Everything configured that the figures depend on, as plain values that JSON keeps.
+
+    A file counts by its content, and so does a folder of the user's own data, which may change between two runs.
+    Raises UserError for a file that cannot be read.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    flat = flatten(plain)
+    if _own_folder(cfg):
+        from sparse_seg.data.folder import content_of, files_of
+
+        source = plain["data"]["source"]
+        given = {k: source[k] for k in ("root", "images", "masks", "points_file", "classes") if k in source}
+        files = files_of(**given)
+        flat |= {f"data.content.{part}": digest for part, digest in content_of(files).items()}
+        if flat.get("data.points_file") is not None:  # it may lie in the folder
+            flat["data.points_file"] = str(files.points)
+    for key in FILES:
+        path = flat.get(key)
+        if isinstance(path, str) and path != "imagenet":
+            try:
+                with open(path, "rb") as f:
+                    flat[key] = "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()
+            except OSError as e:
+                hint = "; choose imagenet, null or a file" if key == "model.encoder_weights" else ""
+                raise UserError(f"{key}={path} cannot be read: {e.strerror}{hint}") from e
+    return dict(sorted(flat.items()))
+
+
+def _own_folder(cfg: DictConfig) -> bool:
+    return current(str(OmegaConf.select(cfg, "data.source._target_"))) == "sparse_seg.data.folder"
+
+
+def fingerprint(flat: Flat) -> str:
+    """SHA-256 of `figures`."""
+    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()
+
+
+def differing_keys(old: Flat, new: Flat, defaults: Flat) -> list[str]:
+    """Keys on which two runs differ, as "key: old → new". A key that one of them lacks counts as its default."""
+    differing = []
+    old, new, defaults = canonical(old), canonical(new), canonical(defaults)
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key, defaults.get(key)), new.get(key, defaults.get(key))
+        if not _same(a, b):
+            differing.append(f"{key}: {a!r} → {b!r}")
+    return differing

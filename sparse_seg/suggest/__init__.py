@@ -1,0 +1,1 @@
+"""Which pixels a person should label next."""

@@ -1,0 +1,380 @@
+"""Would more clicks help? Curves, gains and sentences on results whose truth is known."""
+
+import csv
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from scipy import stats
+
+from sparse_seg.classes import LAND_COVER
+from sparse_seg.report.budget import budget_tables
+from sparse_seg.report.curves import fit
+from sparse_seg.report.groups import DEFAULTS, Group, groups, more_densities
+from sparse_seg.runs import result
+from tests.report.test_report import folder_of, load, made, make_result, run_main
+
+# IoU of each class is A − B · n^(−1/2); Road lacks most to full masks.
+LIMIT = dict(zip(LAND_COVER.names, (0.80, 0.66, 0.38, 0.55, 0.45), strict=True))
+LACK = dict(zip(LAND_COVER.names, (0.1, 0.3, 0.6, 0.5, 0.3), strict=True))
+Study = Callable[..., None]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_git() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(result, "_git_commit", lambda: "71f49fd")
+        yield
+
+
+def power_law(n: float) -> dict[str, float]:
+    return {c: LIMIT[c] - LACK[c] * n**-0.5 for c in LIMIT}
+
+
+def flat(n: float) -> dict[str, float]:
+    return LIMIT
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Write runs of study `report`: all points × seeds, with noise of each seed and of each run, in IoU."""
+
+    def build(
+        points: Sequence[Any], seeds: Sequence[int], truth: Callable[[float], dict[str, float]] = power_law,
+        noise: float = 0.0, **axes: Any,
+    ) -> None:  # fmt: skip
+        for seed in seeds:
+            for n in points:
+                rng = np.random.default_rng([seed, 0 if n == "all" else n])
+                shift = noise * np.random.default_rng(seed).normal()
+                exact = truth(1e9 if n == "all" else n)
+                iou = {c: v + shift + float(noise * rng.normal()) for c, v in exact.items()}
+                run = make_result(float(np.nanmean(list(iou.values()))), points=n, seed=seed, **axes) | {"iou": iou}
+                folder = folder_of(tmp_path / "outputs", run, "".join(f",{k}={v}" for k, v in axes.items()))
+                folder.mkdir(parents=True)
+                result.write_result(folder / "result.json", run)
+
+    return build
+
+
+def only(tmp_path: Path) -> Group:
+    (block,) = load(tmp_path)
+    (group,) = groups(block)
+    return group
+
+
+def notes(tmp_path: Path) -> str:
+    (block,) = load(tmp_path)
+    return "\n".join(n for t in budget_tables(block) for n in t.notes)
+
+
+def table_of(values: Any, points: Sequence[int]) -> pd.DataFrame:
+    return pd.DataFrame(np.atleast_2d(values), columns=list(points))
+
+
+@pytest.mark.parametrize("points", [(5, 20, 50), (5, 10, 20, 50), (1, 3, 10, 30, 100)])
+@pytest.mark.parametrize("c", [0.3, 0.5, 1.0])
+def test_a_power_law_is_recovered(points: Sequence[int], c: float) -> None:
+    n = np.array(points)
+    curve = fit(table_of(0.6 - 0.4 * n**-c, points))
+    assert curve is not None and curve.saturates
+    assert curve.power_law == pytest.approx((0.6, 0.4, c), abs=1e-3)
+    assert curve.value(7).mean == pytest.approx(0.6 - 0.4 * 7**-c, abs=1e-5)
+    last = points[-1]
+    assert curve.gain().mean == pytest.approx(0.4 * (last**-c - (2 * last) ** -c), abs=1e-5)
+    assert curve.gain().low is None  # one row
+
+
+@pytest.mark.parametrize("points", [(5, 20), (5, 20, 50), (5, 10, 20, 40, 80)])
+def test_a_line_in_log2_n_is_recovered(points: Sequence[int]) -> None:
+    curve = fit(table_of(0.35 + 0.02 * np.log2(points), points))
+    assert curve is not None and curve.saturates == (len(points) > 2)
+    assert curve.gain().mean == pytest.approx(0.02, abs=2e-4)
+    assert curve.power_law is None
+
+
+def test_of_two_densities_the_interval_is_the_paired_t_interval() -> None:
+    rng = np.random.default_rng(0)
+    scores = [0.4, 0.46] + rng.normal(0, 0.01, (4, 1)) + rng.normal(0, 0.01, (4, 2))
+    curve = fit(table_of(scores, (5, 20)))
+    assert curve is not None
+    test = stats.ttest_1samp((scores[:, 1] - scores[:, 0]) / 2, 0)  # 5 → 20 are two doublings
+    gain, interval = curve.gain(), test.confidence_interval(0.95)
+    assert gain.mean == pytest.approx((scores[:, 1] - scores[:, 0]).mean() / 2)
+    assert (gain.low, gain.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+
+
+def test_what_a_seed_changes_everywhere_alike_leaves_the_gain_certain() -> None:
+    n = np.array([5, 10, 20, 50])
+    curve = fit(table_of(0.6 - 0.4 * n**-0.5 + np.array([[0.0], [0.03], [-0.05]]), n.tolist()))
+    assert curve is not None
+    gain, level = curve.gain(), curve.value(50)
+    assert gain.half == pytest.approx(0, abs=1e-9) and level.half is not None and level.half > 0.05
+
+
+@pytest.mark.parametrize(
+    ("truth", "points", "seeds", "widest"),
+    [
+        (lambda n: 0.6 - 0.4 * n**-0.5, (5, 20, 50), 3, 1.5),
+        (lambda n: 0.6 - 0.4 * n**-0.5, (5, 10, 20, 50), 3, 1.5),
+        (lambda n: 0.6 - 0.4 * n**-0.5, (5, 10, 20, 50, 100), 5, 1.5),
+        (lambda n: 0.35 + 0.02 * np.log2(n), (5, 20), 3, 1.5),
+        (lambda n: 0.5 + 0 * n, (5, 10, 20, 50), 3, 4.0),  # where nothing rises, its shape is anybody's guess
+    ],
+)
+def test_intervals_of_the_gain_hold_the_truth_and_are_no_wider_than_that_takes(
+    truth: Any, points: Sequence[int], seeds: int, widest: float
+) -> None:
+    rng, n = np.random.default_rng(7), np.array(points, float)
+    true, hits = truth(2 * n[-1]) - truth(n[-1]), 0
+    gains: list[float] = []
+    halves: list[float] = []
+    for _ in range(60):
+        noise = rng.normal(0, 0.01, (seeds, 1)) + rng.normal(0, 0.008, (seeds, len(n)))
+        curve = fit(table_of(truth(n) + noise, points))
+        assert curve is not None
+        gain = curve.gain()
+        assert gain.low is not None and gain.high is not None
+        hits += gain.low <= true <= gain.high
+        gains.append(gain.mean)
+        halves.append((gain.high - gain.low) / 2)
+    assert hits >= 51  # of 60 at 95 %: fewer have a chance below 1 in 1000
+    needed = stats.t.ppf(0.975, seeds - 1) * np.std(gains)
+    assert 0.5 * needed < np.mean(halves) < widest * needed
+
+
+def test_no_curve_without_two_densities_or_with_an_empty_one() -> None:
+    assert fit(table_of([0.5], (20,))) is None
+    assert fit(table_of([[0.4, np.nan], [0.5, np.nan]], (5, 20))) is None
+
+
+def test_densities_to_add_are_doublings_and_halvings() -> None:
+    assert more_densities([20]) == [5, 10, 40]
+    assert more_densities([5, 20, 50]) == [100]
+    assert more_densities([1]) == [2, 4, 8]
+    assert more_densities([]) == [5, 10, 20, 40]
+    assert more_densities([5, 10, 20, 50]) == []
+
+
+def test_tables_hold_the_curve_the_share_and_the_limiting_classes(tmp_path: Path, study: Study) -> None:
+    study([5, 10, 20, 50, "all"], range(3))
+    (block,) = load(tmp_path)
+    seven, eight = (made(t) for t in budget_tables(block))
+    full, fifty = np.mean(list(LIMIT.values())), np.mean(list(power_law(50).values()))
+    row = seven["partial focal report 50"]
+    assert (row["final mIoU"], row["fitted curve"]) == (f"{fifty:.4f} ± 0.0000", f"{fifty:.4f} ± 0.0000")
+    assert row["share of full in %"] == f"{100 * fifty / full:.1f} ± 0.0"
+    assert seven["partial focal report 100 (not run)"]["fitted curve"].startswith(
+        f"{np.mean(list(power_law(100).values())):.4f}"
+    )
+    assert seven["partial focal report all"]["final mIoU"].startswith(f"{full:.4f}")
+    classes = [name.removeprefix("partial focal report ") for name in eight]
+    assert classes[:3] == ["all (mIoU)", "Road", "Building"] and classes[-1] == "Water"
+    road = eight["partial focal report Road"]
+    assert (road["doubling"], road["gap to full"]) == ("50 → 100", f"+{60 * 50**-0.5:.1f} ± 0.0")
+    assert road["gain"] == f"+{60 * (50**-0.5 - 100**-0.5):.1f} ± 0.0"
+    said = notes(tmp_path)
+    assert "saturating power law a − b·n^(−c)" in said and "c = 0.500 (4 densities test its shape)" in said
+    lacking = 100 * LACK["Road"] / sum(LACK.values())
+    assert (
+        f"Road limits mIoU most: IoU 0.2951 with 50 points per class, 8.5 points below full masks, {lacking:.0f} %"
+        in said
+    )
+    assert "python train.py" not in said
+
+
+def test_a_flat_curve_shows_no_gain(tmp_path: Path, study: Study) -> None:
+    study([5, 10, 20, 50], range(3), flat, noise=0.01)
+    assert re.search(
+        r"doubling from 50 to 100 points per class is expected to bring [+−]\d\.\d points of mIoU, "
+        r"95 % interval −\d+\.\d to \+\d+\.\d: no gain is shown\.",
+        notes(tmp_path),
+    )
+
+
+def test_a_steep_curve_shows_a_gain(tmp_path: Path, study: Study) -> None:
+    study([5, 10, 20, 40], range(3), lambda n: {c: 0.1 + 0.05 * np.log2(n) for c in LIMIT}, noise=0.001)
+    assert re.search(
+        r"bring \+[45]\.\d points of mIoU, 95 % interval \+\d\.\d to \+\d\.\d: a gain is shown\.", notes(tmp_path)
+    )
+
+
+def test_two_densities_give_a_line_and_say_what_it_assumes(tmp_path: Path, study: Study) -> None:
+    study([5, 20, "all"], range(3), noise=0.001)
+    said = notes(tmp_path)
+    assert "a straight line in log2 n, as 2 densities cannot show how a curve flattens (more can: points=10,40)" in said
+    assert "a gain is shown, provided that the line goes on." in said
+
+
+def test_without_full_masks_the_classes_are_held_against_the_best_and_the_command_is_named(
+    tmp_path: Path, study: Study
+) -> None:
+    study([5, 20, 50], range(3), noise=0.005)
+    said = notes(tmp_path)
+    assert "no run on full masks (points=all), so the share of full supervision is unknown (it takes masks of" in said
+    assert re.search(
+        r"^python train\.py -m points=all loss=focal augment=report seed=0,1,2 .*study=report$", said, re.MULTILINE
+    )
+    assert re.search(r"Road limits mIoU most: .* points below the best class \(Water\)", said)
+    (block,) = load(tmp_path)
+    seven, eight = (made(t) for t in budget_tables(block))
+    assert seven["partial focal report 50"]["share of full in %"] == "—"
+    assert eight["partial focal report Road"]["gap to full"] == "—"
+
+
+def test_one_density_says_what_is_missing(tmp_path: Path, study: Study) -> None:
+    study([20], range(3))
+    said = notes(tmp_path)
+    assert "there is one density (20 points per class), and a curve needs two" in said
+    assert "\npython train.py -m points=5,10,40,all loss=focal augment=report seed=0,1,2 " in said
+    assert "no expectation from one density" in said
+    assert only(tmp_path).curves["miou_final"] is None
+
+
+def test_one_seed_has_a_curve_without_band_or_interval(tmp_path: Path, study: Study) -> None:
+    study([5, 10, 20, 50, "all"], [0])
+    (block,) = load(tmp_path)
+    tables = budget_tables(block)
+    assert not any("±" in cell.text for t in tables for row in t.rows for cell in row)
+    said = notes(tmp_path)
+    assert "No band: it takes two seeds" in said and "one seed gives no interval" in said
+    assert "there is no interval, and no gain is shown" in said
+    assert "points=5,10,20,50,all loss=focal augment=report seed=0,1,2 " in said
+
+
+def test_seeds_that_lack_a_density_are_left_out_of_the_curve_and_named(tmp_path: Path, study: Study) -> None:
+    study([5, 20, 50, "all"], range(4), noise=0.01)
+    shutil.rmtree(next((tmp_path / "outputs/report").glob("*points=50*seed=3")))
+    curve = only(tmp_path).curves["miou_final"]
+    assert curve is not None and curve.scores.shape == (3, 3)
+    said = notes(tmp_path)
+    assert "(seeds left out of it for lack of a density: 1)" in said and "points=50 lacks seed 3" in said
+    assert "-m points=50 loss=focal augment=report seed=0,1,2,3 " in said
+
+
+def test_no_interval_where_no_two_seeds_have_every_density(tmp_path: Path, study: Study) -> None:
+    study([5], [0, 1])
+    study([20], [1, 2])
+    curve = only(tmp_path).curves["miou_final"]
+    assert curve is not None and curve.gain().low is None
+    assert "No band" in notes(tmp_path)
+
+
+def test_a_density_of_which_the_images_had_too_few_points_is_no_point_of_the_curve(
+    tmp_path: Path, study: Study
+) -> None:
+    study([5, 20, 50], range(2))
+    for path in (tmp_path / "outputs" / "report").glob("*/result.json"):
+        run = json.loads(path.read_text())
+        count = min(run["points"], 12) * 9
+        path.write_text(json.dumps(run | {"labelled_pixels": {c: count for c in LIMIT}}))
+    group = only(tmp_path)
+    assert group.densities == [5] and group.short == {20: pytest.approx(2.4), 50: pytest.approx(2.4)}
+    said = notes(tmp_path)
+    assert "points=50 is left out: the images had too few points" in said and "2.4 times" in said
+    assert "a gain is shown" not in said
+    assert "\npython train.py -m points=1,2,10,all loss=focal" in said
+
+
+def test_runs_of_another_configuration_are_no_point_of_the_curve(tmp_path: Path, study: Study) -> None:
+    study([5, 20], range(2))
+    study([50], range(2), **{"optimizer.lr": 1e-3})
+    found = [g for block in load(tmp_path) for g in groups(block)]
+    assert sorted(g.densities for g in found) == [[5, 20], [50]]
+    (lone,) = (budget_tables(b) for b in load(tmp_path) if groups(b)[0].densities == [50])
+    assert any("optimizer.lr=0.001" in n for n in lone[0].notes if n.startswith("python train.py"))
+
+
+def test_losses_and_augmentations_have_curves_of_their_own(tmp_path: Path, study: Study) -> None:
+    study([5, 20], range(2))
+    study([5, 20], range(2), flat, loss="ce", augment="none")
+    (block,) = load(tmp_path)
+    gains = {(g.loss, g.augment): g.curves["miou_final"].gain().mean for g in groups(block)}  # type: ignore[union-attr]
+    assert gains["focal", "report"] > 0.01 and gains["ce", "none"] == pytest.approx(0)
+
+
+def test_held_out_tiles_stand_in_for_seeds(tmp_path: Path, study: Study) -> None:
+    for fold in range(3):
+        shifted = {c: v * (1 - 0.05 * fold) for c, v in LIMIT.items()}
+        axes = {"split": "tile", "data.fold": fold}
+        study([5, 20], [0], lambda n, s=shifted: {c: s[c] - 0.1 / n for c in s}, noise=0.01, **axes)
+    group = only(tmp_path)
+    assert group.unit == "tile" and group.scores["miou_final"].shape == (3, 2)
+    said = notes(tmp_path)
+    assert "paired over tiles" in said and "delta method over 3 tiles" in said
+    assert "seed=0 data.fold=0,1,2 split=tile" in said
+
+
+def test_a_class_without_iou_breaks_nothing(tmp_path: Path, study: Study) -> None:
+    study([5, 20, 50], range(2), lambda n: power_law(n) | {"Road": float("nan")})
+    (block,) = load(tmp_path)
+    eight = made(budget_tables(block)[1])
+    assert (eight["partial focal report Road"]["IoU now"], eight["partial focal report Road"]["gain"]) == ("—", "—")
+    assert list(eight)[-1] == "partial focal report Road"
+
+
+def test_full_masks_alone_have_no_curve(tmp_path: Path, study: Study) -> None:
+    study(["all"], range(2))
+    (block,) = load(tmp_path)
+    (seven,) = budget_tables(block)
+    assert "there are full masks only" in " ".join(seven.notes) and "points=5,10,20,40" in " ".join(seven.notes)
+
+
+def test_defaults_of_the_command_are_those_of_conf() -> None:
+    conf = Path(__file__).parents[2] / "conf"
+    top = yaml.safe_load((conf / "config.yaml").read_text())
+    chosen = {k: v for entry in top["defaults"] if isinstance(entry, dict) for k, v in entry.items()}
+    for word, (_, default) in DEFAULTS.items():
+        group, _, key = word.partition(".")
+        if key:
+            assert default == yaml.safe_load((conf / group / f"{chosen[group]}.yaml").read_text())[key], word
+        else:
+            assert default == {**top, **chosen}[group], word
+
+
+def test_command_line_formats_and_figure(tmp_path: Path, study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    study([5, 20, 50, "all"], range(3), noise=0.005)
+    study([20], range(3), noise=0.005, loss="ce")
+    assert run_main(tmp_path, "--budget", "report") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("study report: 15 runs read from ") and "Table 7: " in shown and "Table 8: " in shown
+    assert re.search(r"^  python train\.py -m points=5,10,40,all loss=ce .*study=report$", shown, re.MULTILINE)
+
+    assert run_main(tmp_path, "--budget", "report", "--format", "csv") == 0
+    cells = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    names = {"table": "8", "row": "partial focal, report, all (mIoU)", "column": "gain"}
+    (cell,) = [c for c in cells if names.items() <= c.items()]
+    assert float(cell["low"]) < float(cell["value"]) < float(cell["high"]) and cell["n"] == "3"
+
+    assert run_main(tmp_path, "--budget", "report", "--format", "latex", "--out", str(tmp_path / "out")) == 0
+    assert (tmp_path / "out" / "budget.tex").read_text().isascii()
+    assert run_main(tmp_path, "--budget", "report", "--format", "markdown", "--out", str(tmp_path / "out")) == 0
+    assert "### Table 8: " in (tmp_path / "out" / "budget.md").read_text()
+
+    assert run_main(tmp_path, "--budget", "report", "--figures", str(tmp_path / "figures")) == 0
+    (path,) = (tmp_path / "figures").iterdir()
+    with Image.open(path) as picture:
+        assert path.name.startswith("label-budget-resnet34") and picture.width >= 900
+
+
+def test_one_density_is_no_curve_to_draw(tmp_path: Path, study: Study) -> None:
+    for points, pictures in (20, 0), (5, 1):
+        study([points], range(2), noise=0.005)
+        assert run_main(tmp_path, "report", "--figures", str(tmp_path / "figures")) == 0
+        assert len(list((tmp_path / "figures").glob("label-budget-*.png"))) == pictures
+
+
+def test_budget_takes_one_study_and_no_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(tmp_path, "other", "--budget", "report") == 2
+    assert "--budget STUDY has tables of its own" in capsys.readouterr().err
+    assert run_main(tmp_path, "--budget", "nothing") == 2
+    assert "study 'nothing' has no finished run" in capsys.readouterr().err
