@@ -22,7 +22,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sparse_seg.errors import UserError
-from sparse_seg.runs import sweep
+from sparse_seg.runs import child as jobs
+from sparse_seg.runs.folder import is_finished
 
 Slot = dict[str, str]
 """Variables of the process that runs a job: its GPUs, its CPU threads."""
@@ -33,7 +34,7 @@ class Running:
     """A job's child process, and where it runs."""
 
     config: DictConfig
-    child: sweep.Child
+    child: jobs.Child
     process: subprocess.Popen[bytes]
     said: IO[bytes]
     slot: Slot
@@ -73,8 +74,8 @@ class ProcessesLauncher(Launcher):
                 while waiting and free:
                     number, overrides = waiting.popleft()
                     config, cfg = self._configured(number, overrides)
-                    child = sweep.Child.of(cfg)
-                    if sweep.is_finished(cfg, child.folder):
+                    child = jobs.Child.of(cfg)
+                    if is_finished(cfg, HydraConfig.get().runtime.choices, child.folder):
                         returns[number] = self._ended(config, child.skipped())
                         continue
                     running.append(_start(config, child, free.pop(0)))
@@ -88,7 +89,7 @@ class ProcessesLauncher(Launcher):
                 job.process.terminate()
             for job in running:
                 job.process.wait()
-            sweep.stopped_by_ctrl_c()
+            jobs.stopped_by_ctrl_c()
         return [returns[number] for number in sorted(returns)]
 
     def _configured(self, number: int, overrides: Sequence[str]) -> tuple[DictConfig, DictConfig]:
@@ -99,14 +100,14 @@ class ProcessesLauncher(Launcher):
         HydraConfig.instance().set_config(config)
         return config, OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
-    def _ended(self, config: DictConfig, outcome: sweep.Outcome) -> JobReturn:
+    def _ended(self, config: DictConfig, outcome: jobs.Outcome) -> JobReturn:
         result = JobReturn(overrides=list(config.hydra.overrides.task), cfg=config, status=JobStatus.COMPLETED)
         result.return_value = outcome
         self.context.callbacks.on_job_end(config=config, job_return=result)
         return result
 
 
-def _start(config: DictConfig, child: sweep.Child, slot: Slot) -> Running:
+def _start(config: DictConfig, child: jobs.Child, slot: Slot) -> Running:
     where = f" on GPU {slot['CUDA_VISIBLE_DEVICES']}" if "CUDA_VISIBLE_DEVICES" in slot else ""
     print(f"job {child.number} starts{where}: {' '.join(child.overrides)}", flush=True)
     said = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe would have to be emptied all the time
@@ -114,17 +115,17 @@ def _start(config: DictConfig, child: sweep.Child, slot: Slot) -> Running:
         child.command,
         stdout=subprocess.DEVNULL,
         stderr=said,
-        env=sweep.child_environment(**slot),
-        preexec_fn=sweep.end_with_parent,
+        env=jobs.child_environment(**slot),
+        preexec_fn=jobs.end_with_parent,
     )
     return Running(config, child, process, said, slot, time.monotonic())
 
 
-def _outcome(job: Running) -> sweep.Outcome:
+def _outcome(job: Running) -> jobs.Outcome:
     with job.said:
         job.said.seek(0)
         lines = job.said.read().decode(errors="replace").splitlines()
-    outcome = job.child.ended(job.process.returncode, sweep.last_error(lines), time.monotonic() - job.started)
+    outcome = job.child.ended(job.process.returncode, jobs.last_error(lines), time.monotonic() - job.started)
     if outcome["status"] == "done":
         print(f"job {job.child.number} done in {outcome['seconds']:.0f} s", flush=True)
     return outcome

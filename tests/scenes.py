@@ -22,3 +22,8 @@ def fragile(seed: int = 0, **options: Any) -> ImageSet:
             time.sleep(600)
         raise RuntimeError(f"scene {seed} is {what}")
     return synthetic(seed=seed, **options)
+
+
+def picked(root: str, **options: Any) -> ImageSet:
+    """Synthetic scenes of the seed that lies in a folder."""
+    return synthetic(seed=int((Path(root) / "seed").read_text()), **options)

@@ -16,7 +16,7 @@ from sparse_seg.data.layout import MASK_SUFFIXES, by_name, find
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
-from sparse_seg.files import WHOLE, digest
+from sparse_seg.files import digest
 from sparse_seg.points.formats import label_names, read_own_points
 from sparse_seg.points.records import Bad, Place
 from sparse_seg.raster.masks import Picture, holds_numbers, probe, read_sample
@@ -78,25 +78,6 @@ def files_of(
         raise UserError(f"{points[0]} and {points[1]} are both there; say which one: data.points_file={points[0]}")
     given_masks = {} if masks is None else find(folder, str(masks), MASK_SUFFIXES)
     return Files(folder, found, given_masks, points[0] if points else None, folder / classes)
-
-
-def content_of(files: Files) -> dict[str, str]:
-    """What a run on this folder depends on, as short digests: all by content, but for images above 64 MB.
-
-    Those count by name and size.
-    """
-    sizes = {k: path.stat().st_size for k, path in files.images.items()}
-    listed = {
-        k: (files.images[k].name, sizes[k], digest(files.images[k]) if sizes[k] <= WHOLE else b"")
-        for k in sorted(files.images)
-    }
-    parts = {
-        "images": repr(listed).encode(),
-        "masks": b"".join(k.encode() + digest(files.masks[k]) for k in sorted(files.masks)),
-        "points": digest(files.points) if files.points and files.points.is_file() else b"",
-        "classes": digest(files.classes) if files.classes.is_file() else b"",
-    }
-    return {name: hashlib.sha256(part).hexdigest()[:12] for name, part in parts.items()}
 
 
 def folder(

@@ -1,7 +1,9 @@
 """What a data set is to the rest of the project: classes and a list of samples."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,15 @@ class ImageSet:
     scale: tuple[float, float] | None = None
     keep_empty: bool = True
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def content(self) -> str:
+        """What the samples are, as a digest that does not depend on their order; identifies the data set."""
+        digest = hashlib.sha256(repr((self.classes, self.bands, self.scale, self.keep_empty)).encode())
+        for s in sorted(self.samples, key=lambda s: s.image_id):
+            points = None if s.points is None else s.points.tolist()
+            digest.update(repr((s.image_id, s.group, s.content, s.has_mask, s.scene, s.offset, points)).encode())
+        return digest.hexdigest()[:16]
 
     @property
     def channels(self) -> int:

@@ -21,11 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
 from sparse_seg.runs import identity
+from sparse_seg.runs.sources import image_set
 
 log = logging.getLogger("sparse_seg")
 AUTO = ("trainer.precision", "channels_last")
 """Keys of the figures that a machine decides where they are set to `auto`."""
 KEPT = (".lock", "owner")
+FAILED = "failed.json"
+"""What a job of a sweep leaves in its run's folder when it failed."""
 
 
 def defaults_of(choices: Mapping[str, str]) -> DictConfig:
@@ -43,20 +46,42 @@ def finished(cfg: DictConfig, choices: Mapping[str, str], folder: Path) -> bool:
     """True if the folder holds this very run, with its result.
 
     What `auto` came to on the machine that made the result does not count: a finished run stays finished elsewhere.
+    The data are looked at last, and only if the run says what they were.
     """
     if not (folder / "result.json").exists():
         return False
-    figures = identity.figures(cfg)
-    differing = [d.split(":")[0] for d in _differing(folder, figures, choices)]
-    return all(key in AUTO and figures.get(key, "auto") == "auto" for key in differing)
+    old, figures, defaults = _recorded(folder), identity.figures(cfg), identity.flatten(defaults_of(choices))
+
+    def same() -> bool:
+        differing = [d.split(":")[0] for d in identity.differing_keys(old, figures, defaults)]
+        return all(key in AUTO and figures.get(key, "auto") == "auto" for key in differing)
+
+    if not same():
+        return False
+    if identity.CONTENT in old:
+        figures[identity.CONTENT] = image_set(cfg).content
+    return same()
+
+
+def is_finished(cfg: DictConfig, choices: Mapping[str, str], folder: Path) -> bool:
+    """As `finished`, for who lists jobs: False where it cannot be told, or the run is to start anew."""
+    try:
+        return not cfg.overwrite and finished(cfg, choices, folder)
+    except UserError:
+        return False  # the job itself will say what is wrong
+
+
+def _recorded(folder: Path) -> identity.Flat:
+    """The figures in a run's config.yaml, empty without one."""
+    path = folder / "config.yaml"
+    if not path.exists():
+        return {}
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["figures"])
 
 
 def _differing(folder: Path, figures: identity.Flat, choices: Mapping[str, str]) -> list[str]:
-    path = folder / "config.yaml"
-    if not path.exists():
-        return []
-    old = yaml.safe_load(path.read_text(encoding="utf-8"))["figures"]
-    return identity.differing_keys(old, figures, identity.flatten(defaults_of(choices)))
+    old = _recorded(folder)
+    return identity.differing_keys(old, figures, identity.flatten(defaults_of(choices))) if old else []
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sparse_seg.errors import UserError
-from sparse_seg.names import canonical, current
+from sparse_seg.names import canonical
 
 AXES = ("loss", "points", "augment", "split", "seed")
 GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler")
@@ -22,6 +22,8 @@ NEUTRAL = (
 FILES = ("model.encoder_weights", "data.points_file")
 SHORT = {"data.fold": "fold", "data.val_tiles": "val_tiles"}
 MAX_NAME = 200
+CONTENT = "data.content"
+"""The data set's contents, as a digest; runs of before it was recorded lack it."""
 
 Flat = dict[str, Any]
 
@@ -51,7 +53,7 @@ def folder_name(cfg: DictConfig, defaults: DictConfig, choices: Mapping[str, str
     choices: group → its chosen YAML, "loss" → "focal". A name that would be too long for a file system ends in a hash.
     """
     parts = [f"{a}={_value(a, choices[a] if a in GROUPS else cfg[a])}" for a in AXES]
-    if _own_folder(cfg):
+    if cfg.data.get("root") and not defaults.data.get("root"):  # data of the user's own
         parts.append(f"root={_value('data.root', Path(str(cfg.data.root)).name)}")
     parts += [f"{g}={choices[g]}" for g in GROUPS if g not in AXES and choices[g] != DEFAULT_CHOICES[g]]
     mine, usual = flatten(cfg), flatten(defaults)
@@ -87,26 +89,20 @@ def _same(a: Any, b: Any) -> bool:
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
-def figures(cfg: DictConfig) -> Flat:
+def figures(cfg: DictConfig, content: str | None = None) -> Flat:
     """Everything configured that the figures depend on, as plain values that JSON keeps.
 
-    A file counts by its content, and so does a folder of the user's own data, which may change between two runs.
+    A file counts by its content, and so do the data. content: the data set's, as `ImageSet` has it; None leaves it out.
     Raises UserError for a file that cannot be read.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    flat = flatten(plain)
-    if _own_folder(cfg):
-        from sparse_seg.data.folder import content_of, files_of
-
-        source = plain["data"]["source"]
-        given = {k: source[k] for k in ("root", "images", "masks", "points_file", "classes") if k in source}
-        files = files_of(**given)
-        flat |= {f"data.content.{part}": digest for part, digest in content_of(files).items()}
-        if flat.get("data.points_file") is not None:  # it may lie in the folder
-            flat["data.points_file"] = str(files.points)
+    flat = flatten(plain) | ({} if content is None else {CONTENT: content})
     for key in FILES:
         path = flat.get(key)
         if isinstance(path, str) and path != "imagenet":
+            inside = Path(str(plain["data"].get("root")), path)  # a file of points may be named as it lies in there
+            if key == "data.points_file" and not Path(path).is_file() and inside.is_file():
+                path = str(inside)
             try:
                 with open(path, "rb") as f:
                     flat[key] = "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()
@@ -116,20 +112,20 @@ def figures(cfg: DictConfig) -> Flat:
     return dict(sorted(flat.items()))
 
 
-def _own_folder(cfg: DictConfig) -> bool:
-    return current(str(OmegaConf.select(cfg, "data.source._target_"))) == "sparse_seg.data.folder"
-
-
 def fingerprint(flat: Flat) -> str:
     """SHA-256 of `figures`."""
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()
 
 
 def differing_keys(old: Flat, new: Flat, defaults: Flat) -> list[str]:
-    """Keys on which two runs differ, as "key: old → new". A key that one of them lacks counts as its default."""
+    """Keys on which two runs differ, as "key: old → new".
+
+    A key that one of them lacks counts as its default; contents that one of them does not state are no difference.
+    """
     differing = []
     old, new, defaults = canonical(old), canonical(new), canonical(defaults)
-    for key in sorted(old.keys() | new.keys()):
+    unsaid = () if CONTENT in old and CONTENT in new else (CONTENT,)
+    for key in sorted((old.keys() | new.keys()).difference(unsaid)):
         a, b = old.get(key, defaults.get(key)), new.get(key, defaults.get(key))
         if not _same(a, b):
             differing.append(f"{key}: {a!r} → {b!r}")

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sparse_seg.data.split import split_indices
 from sparse_seg.errors import UserError
-from sparse_seg.runs import identity, schema, sweep
+from sparse_seg.runs import child, identity, schema
 from sparse_seg.runs.folder import claim, finished, held, log, logging_to, run_folder
 from sparse_seg.runs.result import build_result, write_result
+from sparse_seg.runs.sources import errors_of_constructors, forget, image_set
 
 if TYPE_CHECKING:
     import lightning as L
@@ -55,9 +55,9 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     or two lines when something the user gave cannot be used.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return sweep.run_job(cfg)
+        return child.run_job(cfg)
     try:
-        with _unwrapped_errors():
+        with errors_of_constructors():
             _run(cfg)
     except UserError as e:
         if os.environ.get("HYDRA_FULL_ERROR"):
@@ -68,19 +68,6 @@ def run(cfg: DictConfig) -> dict[str, Any] | None:
     return None
 
 
-@contextmanager
-def _unwrapped_errors() -> Iterator[None]:
-    """Hydra wraps what a constructor raises; the user's error is inside."""
-    try:
-        yield
-    except InstantiationException as e:
-        if isinstance(e.__cause__, UserError):
-            raise e.__cause__ from e
-        key = (str(e).splitlines() or [""])[-1].removeprefix("full_key: ")
-        inner = (str(e.__cause__ or e).splitlines() or ["?"])[0]
-        raise UserError(f"cannot build `{key}`: {inner}") from e
-
-
 def _is_first_process() -> bool:
     """False in the processes that DDP starts beside this one: they train, and leave the run's folder alone."""
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
@@ -88,21 +75,21 @@ def _is_first_process() -> bool:
 
 def _run(cfg: DictConfig) -> None:
     schema.check(cfg)
+    forget()
     choices = HydraConfig.get().runtime.choices
     folder = run_folder(cfg, choices)
     OmegaConf.resolve(cfg)
-    figures = identity.figures(cfg)
     first = _is_first_process()
     if first and not cfg.overwrite and finished(cfg, choices, folder):
         print(f"done already: {folder}")
         return
-    images: ImageSet = instantiate(cfg.data.source)
+    images = image_set(cfg)
     split_indices(
         images.samples, cfg.split, cfg.data.val_fraction, cfg.data.split_seed, cfg.data.val_tiles, cfg.data.fold
     )
-    figures |= _resolve_auto(cfg)
+    figures = identity.figures(cfg, images.content) | _resolve_auto(cfg)
     if not first:
-        sweep.end_with_parent()  # the first process, without which this one would wait for ever
+        child.end_with_parent()  # the first process, without which this one would wait for ever
         _train(cfg, images, folder, figures)
         return
     with held(folder):

@@ -16,7 +16,7 @@ from folders import COLOURS, index_map, make, picture, save_mask, save_tif
 
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.data.dubai import dubai
-from sparse_seg.data.folder import content_of, files_of, folder
+from sparse_seg.data.folder import files_of, folder
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.data.split import split_indices
 from sparse_seg.errors import UserError
@@ -326,10 +326,11 @@ def test_windows_without_a_point_train_only_if_told_to(tmp_path: Path, empty: bo
 def test_a_change_of_pixels_in_a_file_of_the_same_size_is_another_content(tmp_path: Path) -> None:
     root = make(tmp_path / "own", [], masked=[])
     save_tif(root / "images" / "a.tif", np.zeros((3, 8, 8), np.uint8))
-    before = (root / "images" / "a.tif").stat().st_size, content_of(files_of(root))
+    save_tif(root / "masks" / "a.tif", index_map(0, (8, 8))[None])
+    before = (root / "images" / "a.tif").stat().st_size, folder(root).content
     save_tif(root / "images" / "a.tif", np.ones((3, 8, 8), np.uint8))
-    after = (root / "images" / "a.tif").stat().st_size, content_of(files_of(root))
-    assert before[0] == after[0] and {k for k in after[1] if after[1][k] != before[1][k]} == {"images"}
+    after = (root / "images" / "a.tif").stat().st_size, folder(root).content
+    assert before[0] == after[0] and before[1] != after[1]
 
 
 def test_points_on_nodata_are_counted(tmp_path: Path) -> None:
@@ -365,13 +366,14 @@ def test_transparent_colours_of_a_palette_are_unlabelled(tmp_path: Path) -> None
 
 def test_a_change_of_points_or_masks_is_another_content(tmp_path: Path) -> None:
     root = make(tmp_path / "own", NAMES, points=2)
-    before = content_of(files_of(root))
+    before = folder(root).content
     with (root / "points.csv").open("a") as f:
         f.write("a,0,0,Water\n")
-    after = content_of(files_of(root))
-    assert {k for k in before if before[k] != after[k]} == {"points"}
-    moved = shutil.copytree(root, tmp_path / "elsewhere")
-    assert content_of(files_of(moved)) == after
+    after = folder(root).content
+    assert before != after
+    assert folder(shutil.copytree(root, tmp_path / "elsewhere")).content == after
+    save_mask(root / "masks" / "a.png", index_map(7), "P")
+    assert folder(root).content not in (before, after)
 
 
 WORDS = (*SMALL, "trainer.max_epochs=2", "logger=none", "callbacks.panels.images=1", "points=4", "data=folder")
@@ -387,7 +389,7 @@ def test_a_run_from_end_to_end(tmp_path: Path, kind: str) -> None:
         "root=own" in run.name
     )
     assert result["scored_on"] == ("points" if kind == "no masks" else "masks")
-    assert result["figures"]["data.content.images"]
+    assert result["figures"]["data.content"]
     assert sum(result["labelled_pixels"].values()) > 0 and (run / "panels" / "panel.png").exists()
     text = (run / "log.txt").read_text()
     assert ("no mIoU of full masks" in text and "point accuracy" in text) == (kind == "no masks")
@@ -397,7 +399,7 @@ def test_a_run_from_end_to_end(tmp_path: Path, kind: str) -> None:
         assert train(*words, cwd=tmp_path).out.startswith("done already")
         PIL.Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(tmp_path / "own" / "images" / "a.JPG")
         again = train(*words, cwd=tmp_path)
-        assert again.code == 1 and "it differs in data.content.images" in again.err
+        assert again.code == 1 and "it differs in data.content" in again.err
 
 
 def test_notes_are_lines_of_the_log(tmp_path: Path) -> None:

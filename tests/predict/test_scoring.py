@@ -33,7 +33,7 @@ def weights() -> dict[str, torch.Tensor]:
 def checkpoint(
     path: Path, weights: dict[str, torch.Tensor], colours=COLOURS, indices=None, blank=(), old=False
 ) -> Path:
-    images = ImageSet(Classes(("Water", "Land", "Road"), colours), [], indices=indices, blank=blank)
+    images = ImageSet(Classes(("Water", "Land", "Road"), colours, indices=indices, blank=blank), [])
     model = described(CONFIG, images, 64)
     if old:
         del model["indices"], model["blank"]

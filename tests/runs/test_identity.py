@@ -5,14 +5,23 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from cli import Configured, configuration
+from cli import BARE, TINY, Configured, configuration, train, trained
 from folders import make
 from omegaconf import DictConfig, OmegaConf
 
 from sparse_seg.errors import UserError
 from sparse_seg.runs import schema
 from sparse_seg.runs.folder import defaults_of
-from sparse_seg.runs.identity import GROUPS, MAX_NAME, differing_keys, figures, fingerprint, flatten, folder_name
+from sparse_seg.runs.identity import (
+    CONTENT,
+    GROUPS,
+    MAX_NAME,
+    differing_keys,
+    figures,
+    fingerprint,
+    flatten,
+    folder_name,
+)
 
 Words = tuple[str, ...]
 
@@ -186,3 +195,29 @@ def test_a_key_that_an_older_run_lacks_counts_as_its_default() -> None:
     assert not differing_keys(old, {"seed": 0, "loss.smooth": 0.5}, defaults)
     assert not differing_keys({"seed": 0, "loss.smooth": 0.5}, old, defaults)
     assert differing_keys(old, {"seed": 0, "loss.smooth": 1.0}, defaults) == ["loss.smooth: 0.5 → 1.0"]
+
+
+def test_contents_that_one_run_does_not_state_are_no_difference() -> None:
+    assert not differing_keys({"seed": 0}, {"seed": 0, "data.content": "b"}, {})
+    assert differing_keys({"data.content": "a"}, {"data.content": "b"}, {}) == ["data.content: 'a' → 'b'"]
+
+
+def test_names_of_before_are_the_same_runs() -> None:
+    old = {"model._target_": "sparse_seg.model.unet", "data.source._target_": "sparse_seg.data.dubai.dubai"}
+    new = {"model._target_": "sparse_seg.networks.create", "data.source._target_": "sparse_seg.data.dubai"}
+    assert not differing_keys(old, new | {"model.arch": "unet"}, {})
+    assert differing_keys(old, new | {"model.arch": "fpn"}, {}) == ["model.arch: 'unet' → 'fpn'"]
+
+
+def test_another_folder_of_a_source_of_ones_own_is_another_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "seed").write_text(str(ord(name)))
+    words = (*TINY, *BARE, "data.source._target_=scenes.picked", "~data.source.seed")
+    there = f"+data.source.root={tmp_path}"
+    folder, result = trained(*words, f"{there}/a", cwd=tmp_path)
+    assert train(*words, f"{there}/a", cwd=tmp_path).out.startswith("done already")
+    refused = train(*words, f"{there}/b", cwd=tmp_path)
+    assert refused.code == 1 and f"it differs in data.content: '{result['figures'][CONTENT]}' → " in refused.err
+    (tmp_path / "b" / "seed").write_text(str(ord("a")))
+    assert train(*words, f"{there}/b", cwd=tmp_path).out.startswith(f"done already: {folder.relative_to(tmp_path)}")

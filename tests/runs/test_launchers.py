@@ -107,7 +107,7 @@ def test_gpus_are_found_without_torch(monkeypatch, tmp_path):
 def test_a_missing_extra_is_named(monkeypatch, launcher, extra):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=rf"which is not installed; pip install -e '\.\[{extra}\]'"):
-        sweep._check_extra(launcher)
+        sweep.check_extra(launcher)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ from omegaconf import DictConfig
 from processes import ROOT, TINY, Ended, heed_ctrl_c, started, train
 
 from sparse_seg.errors import UserError
-from sparse_seg.runs import schema, sweep
+from sparse_seg.runs import child, schema
+from sparse_seg.runs.jobs import expand, narrow
+from sparse_seg.runs.overview import table
 
 WORDS = (*TINY, "data.source._target_=scenes.fragile", "trainer.max_epochs=1", "data.source.seed=0,1")
 LOSS = "_target_: sparse_seg.losses.PartialFocal\ngamma: 1.5\n"
@@ -158,8 +160,8 @@ def command_line() -> Iterator:
 
 
 def grid(config: DictConfig) -> list[dict[str, str]]:
-    sweep._narrow(config)
-    return [dict(o.lstrip("+").split("=", 1) for o in job.overrides) for job in sweep._expand(config)]
+    narrow(config)
+    return [dict(o.lstrip("+").split("=", 1) for o in job.overrides) for job in expand(config)]
 
 
 def test_an_experiment_has_its_grid(command_line):
@@ -187,28 +189,28 @@ def test_values_of_the_command_line_narrow_an_experiments_grid(command_line, wor
 
 def test_jobs_of_a_grid_have_different_folders(command_line):
     config = command_line("experiment=demo", "seed=0,1", "loss.gamma=1,2", "loss=focal")
-    sweep._narrow(config)
-    jobs = sweep._expand(config)
+    narrow(config)
+    jobs = expand(config)
     assert len(jobs) == 12 == len({job.folder for job in jobs})
     assert {str(job.folder.parent) for job in jobs} == {"outputs/demo"}
 
 
 def test_the_table_shows_what_a_cut_folder_name_hides(command_line):
     config = command_line("data=synthetic", "+loss.note=" + 40 * "long ", "+loss.zeta=1,2", "+loss.rate=1e-3")
-    jobs = sweep._expand(config)
+    jobs = expand(config)
     assert all("zeta" not in job.folder.name for job in jobs)
-    head, _, *rows = sweep.table(jobs).splitlines()
+    head, _, *rows = table(jobs).splitlines()
     assert head.split()[:5] == ["loss", "points", "augment", "seed", "loss.zeta"]
     assert [row.split()[:5] for row in rows] == [["focal", "20", "report", "0", z] for z in ("1", "2")]
 
 
 @pytest.mark.parametrize("scored_on", ["masks", "points"])
 def test_the_table_says_that_scores_are_of_points(command_line, tmp_path, scored_on):
-    jobs = sweep._expand(command_line("data=synthetic", f"output_dir={tmp_path}"))
+    jobs = expand(command_line("data=synthetic", f"output_dir={tmp_path}"))
     jobs[0].folder.mkdir(parents=True)
     result = {"miou_final": 0.5, "miou_best": 0.6, "iou": {"Water": 0.5}, "accuracy": 0.75, "scored_on": scored_on}
     (jobs[0].folder / "result.json").write_text(json.dumps(result))
-    said = sweep.table(jobs)
+    said = table(jobs)
     assert ("held-out points alone" in said) == ("0.7500" in said) == (scored_on == "points")
 
 
@@ -225,7 +227,7 @@ def test_a_refused_value_names_its_run(command_line):
 
 
 def run_child(code: str) -> tuple[int, str]:
-    return sweep._run_child([sys.executable, "-c", code])
+    return child.run_child([sys.executable, "-c", code])
 
 
 def test_a_failed_childs_last_line_of_error_is_kept(capsys):
@@ -242,8 +244,8 @@ def test_a_failed_childs_last_line_of_error_is_kept(capsys):
 def test_ctrl_c_ends_the_child_and_the_sweep(tmp_path):
     """The child gets the signal through its sweep, also where the terminal did not send it to both."""
     pid = tmp_path / "pid"
-    child = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(600)"
-    code = f"import sys; from sparse_seg import sweep; sweep._run_child([sys.executable, '-c', {child!r}])"
+    sleeper = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    code = f"import sys; from sparse_seg.runs import child; child.run_child([sys.executable, '-c', {sleeper!r}])"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c) as parent:
         assert wait(lambda: pid.exists() and pid.read_text() != "", 60)

@@ -1,0 +1,52 @@
+"""Imports go one way: a folder may use those below it, and no file looks at what another one keeps to itself."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BOTTOM = ("errors", "classes", "files", "palette", "metrics", "names", "boundary", "tensors")
+BELOW = {
+    "raster": BOTTOM,
+    "points": ("raster", *BOTTOM),
+    "data": ("points", "raster", *BOTTOM),
+    "losses": BOTTOM,
+    "networks": ("data", "points", "raster", *BOTTOM),
+    "training": ("networks", "losses", "data", "points", "raster", *BOTTOM),
+    "runs": ("training", "networks", "losses", "data", "points", "raster", *BOTTOM),
+    "predict": ("training", "networks", "data", "raster", *BOTTOM),
+    "suggest": ("predict", "training", "networks", "data", "raster", *BOTTOM),
+    "report": BOTTOM,
+    "bench": ("runs", "training", "networks", "losses", "data", *BOTTOM),
+}
+"""Folder → what it may import of the package. Files at the bottom may use those before them."""
+FILES = sorted((ROOT / "sparse_seg").rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """(module of this package, name taken from it) of every import in a file, also of one within a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sparse_seg":
+            yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name.split(".")[0] == "sparse_seg")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_go_one_way(path: Path) -> None:
+    parts = path.relative_to(ROOT / "sparse_seg").parts
+    own = parts[0].removesuffix(".py")
+    if own == "__init__":
+        return  # the package's public names come from everywhere
+    allowed = {own, *(BELOW[own] if own in BELOW else BOTTOM[: BOTTOM.index(own)])}
+    for module, name in imported(path):
+        used = module.split(".")[1] if "." in module else name
+        assert used in allowed, f"{own} must not import {module} ({name})"
+        assert not name.startswith("_"), f"{name} is {module}'s own"
+
+
+def test_the_rule_knows_every_folder() -> None:
+    folders = {p.name for p in (ROOT / "sparse_seg").iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert folders == set(BELOW)
