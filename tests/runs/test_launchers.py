@@ -20,6 +20,7 @@ from hydra_plugins import processes_launcher
 from hydra_plugins.processes_launcher import slots
 from sparse_seg.errors import UserError
 from sparse_seg.runs import sweep
+from sparse_seg.runs.child import Child
 
 WORDS = (*TINY, "data.source._target_=scenes.fragile", "trainer.max_epochs=1", "data.source.seed=0,1,2")
 
@@ -79,10 +80,8 @@ def test_slots_that_cannot_be_are_refused(gpus, arguments, message):
 def test_a_job_gets_the_variables_of_its_slot(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     code = "import os, sys; sys.exit(os.environ['CUDA_VISIBLE_DEVICES'] + ' ' + os.environ['OMP_NUM_THREADS'])"
-    child = sweep.Child(1, [], Path("nowhere"), [sys.executable, "-c", code])
-    running = processes_launcher._start(
-        OmegaConf.create(), child, {"CUDA_VISIBLE_DEVICES": "2", "OMP_NUM_THREADS": "5"}
-    )
+    job = Child(1, [], Path("nowhere"), [sys.executable, "-c", code])
+    running = processes_launcher._start(OmegaConf.create(), job, {"CUDA_VISIBLE_DEVICES": "2", "OMP_NUM_THREADS": "5"})
     running.process.wait()
     with running.said as said:
         said.seek(0)
