@@ -16,9 +16,9 @@ from sparse_seg.data.layout import MASK_SUFFIXES, by_name, find
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
-from sparse_seg.files import digest
 from sparse_seg.points.formats import label_names, read_own_points
 from sparse_seg.points.records import Bad, Place
+from sparse_seg.raster.beside import content
 from sparse_seg.raster.masks import Picture, holds_numbers, probe, read_sample
 
 POINTS_FILES = ("points.csv", "points.geojson")
@@ -191,8 +191,8 @@ def _samples(
     if plain and picture.mask and picture.mask.suffix.lower() == ".png" and not holds_numbers(picture.mask, classes):
         sample = pair_sample(picture.path, picture.mask, key, group, classes)  # as Dubai's, and its cache
         return [replace(sample, points=points)]
-    content = hashlib.sha256(repr((classes, bands, scale)).encode() + digest(picture.path))
-    content.update(digest(picture.mask) if picture.mask else b"")
+    whole = hashlib.sha256(repr((classes, bands, scale)).encode() + content(picture.path))
+    whole.update(content(picture.mask) if picture.mask else b"")
     if tile is None and picture.height * picture.width > LARGEST:
         raise UserError(
             f"{picture.path} has {picture.width}×{picture.height} pixels, too many to read as a whole: "
@@ -205,7 +205,7 @@ def _samples(
             mine = None if points is None else _within(points, row, col, size)
             if picture.mask is None and not (mine is not None and len(mine)):
                 continue
-            own = content.copy()
+            own = whole.copy()
             own.update(repr((row, col, size, None if picture.mask or mine is None else mine.tolist())).encode())
             read = partial(read_sample, picture, classes, bands, scale, (row, col, *size), mine)
             name, scene = (f"{key}@{row},{col}", key) if tile else (key, "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from sparse_seg.classes import Classes, Image, Mask
 from sparse_seg.data.sample import Sample
 from sparse_seg.errors import UserError
+from sparse_seg.raster.beside import content
 from sparse_seg.raster.images import read_image
 from sparse_seg.raster.masks import OffPaletteWarning, decode_mask
 
@@ -20,14 +21,8 @@ def pair_sample(image_path: Path, mask_path: Path, image_id: str, group: str, cl
     Raises:
         UserError: a file cannot be opened.
     """
-    content = hashlib.sha256(repr(classes).encode())
-    for path in (image_path, mask_path):
-        try:
-            with path.open("rb") as file:
-                content.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise UserError(f"cannot open {path}: {error.strerror}") from error
-    return Sample(image_id, group, content.hexdigest(), partial(_read_pair, image_path, mask_path, classes))
+    whole = hashlib.sha256(repr(classes).encode() + content(image_path) + content(mask_path))
+    return Sample(image_id, group, whole.hexdigest(), partial(_read_pair, image_path, mask_path, classes))
 
 
 def _read_pair(image_path: Path, mask_path: Path, classes: Classes) -> tuple[Image, Mask]:

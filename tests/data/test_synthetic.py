@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from sparse_seg.classes import IGNORE_INDEX, LAND_COVER
 from sparse_seg.data.sample import Image, Sample
-from sparse_seg.data.synthetic import synthetic_samples
+from sparse_seg.data.synthetic import VERSION, synthetic_samples
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,18 @@ def test_content_changes_with_whatever_changes_pixels(samples: list[Sample]) -> 
     contents = [sample.content for some in lists for sample in some]
     assert len(set(contents)) == len(contents)
     assert all(len(content) == 64 for content in contents)
+
+
+def test_pixels_change_with_the_version_alone() -> None:
+    """Every 16th pixel. Within 2, since processors round differently; other draws change them by more."""
+    image, mask = synthetic_samples(2, 64, groups=1)[1].read()
+    red = [[78, 135, 98, 115], [75, 136, 83, 113], [102, 112, 76, 147], [188, 132, 107, 92]]
+    green = [[78, 122, 97, 121], [76, 124, 66, 106], [105, 114, 75, 142], [184, 122, 104, 83]]
+    labels = [[1, 2, 4, 0], [0, 2, 1, 2], [1, 3, 4, 1], [3, 2, 4, 3]]
+    assert VERSION == 1, "then the values above are others, too"
+    for k, expected in enumerate((red, green)):
+        np.testing.assert_allclose(image[8::16, 8::16, k].astype(int), expected, atol=2)
+    np.testing.assert_array_equal(mask[8::16, 8::16], labels)
 
 
 def test_samples_can_be_sent_to_worker_processes(samples: list[Sample]) -> None:
