@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
+from sparse_seg.runs import identity
 from sparse_seg.runs.folder import FAILED, is_finished, run_folder
 
 Outcome = dict[str, Any]
@@ -37,6 +38,8 @@ class Child:
     overrides: list[str]
     folder: Path
     command: list[str]
+    cfg: DictConfig
+    choices: Mapping[str, str]
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "Child":
@@ -48,7 +51,9 @@ class Child:
             if source.provider == "command-line":
                 command += ["--config-dir", source.path]
         command += [*overrides, *(o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath"))]
-        return cls(hydra.job.num + 1, overrides, run_folder(cfg, hydra.runtime.choices), [*command, "hydra.mode=RUN"])
+        choices = dict(hydra.runtime.choices)
+        command.append("hydra.mode=RUN")
+        return cls(hydra.job.num + 1, overrides, run_folder(cfg, choices), command, cfg, choices)
 
     def skipped(self) -> Outcome:
         (self.folder / FAILED).unlink(missing_ok=True)
@@ -56,7 +61,7 @@ class Child:
         return {"status": "done already", "seconds": 0.0}
 
     def ended(self, code: int, error: str, seconds: float) -> Outcome:
-        """Keep what went wrong as `failed.json` in the run's folder: overrides, exit code, last line of error."""
+        """Keep what went wrong as `failed.json` in the run's folder: which run it is, exit code, last line of error."""
         if code == 0:
             (self.folder / FAILED).unlink(missing_ok=True)
             return {"status": "done", "seconds": seconds}
@@ -65,7 +70,8 @@ class Child:
         print(f"job {self.number} failed ({reason}): {error}", file=sys.stderr, flush=True)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            content = {"overrides": self.overrides, "reason": reason, "error": error}
+            run = {"axes": identity.axes(self.cfg, self.choices), "figures": identity.known_figures(self.cfg)}
+            content = {"overrides": self.overrides, "reason": reason, "error": error, **run}
             write_text(self.folder / FAILED, json.dumps(content))
         except (OSError, UserError) as e:
             print(f"{self.folder} cannot be written: {e}", file=sys.stderr)

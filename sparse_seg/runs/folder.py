@@ -123,7 +123,7 @@ def claim(folder: Path, cfg: DictConfig, figures: identity.Flat, choices: Mappin
             f"{folder} holds a run of another configuration; it differs in {'; '.join(differing[:5])}\n"
             "give another study=NAME, or overwrite=true to throw the old run away"
         )
-    content = {"figures": figures, "config": OmegaConf.to_container(cfg)}
+    content = {"axes": identity.axes(cfg, choices), "figures": figures, "config": OmegaConf.to_container(cfg)}
     write_text(folder / "config.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 

@@ -89,6 +89,24 @@ def _same(a: Any, b: Any) -> bool:
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
+def axes(cfg: DictConfig, choices: Mapping[str, str]) -> Flat:
+    """Where a run stands in the tables, as its result says it: study, method, loss, points, augmentation, split, …
+
+    choices: group → its chosen YAML, "loss" → "focal".
+    """
+    named = {"study": cfg.study, "method": choices.get("method", "points"), "loss": choices["loss"]}
+    drawn = {"points": cfg.points, "augment": choices["augment"], "split": cfg.split}
+    return named | drawn | {"fold": cfg.data.get("fold"), "seed": cfg.seed}
+
+
+def known_figures(cfg: DictConfig) -> Flat:
+    """`figures` of a run that did not start; a file that cannot be read counts by its name."""
+    try:
+        return figures(cfg)
+    except UserError:
+        return flatten(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+
+
 def figures(cfg: DictConfig, content: str | None = None) -> Flat:
     """Everything configured that the figures depend on, as plain values that JSON keeps.
 

@@ -107,6 +107,7 @@ def test_config_is_resolved_and_says_what_the_figures_depend_on(done: Done) -> N
     assert "${" not in text
     assert kept["config"]["trainer"]["max_epochs"] == EPOCHS and kept["config"]["data"]["source"]["images"] == 6
     assert kept["figures"] == done.result["figures"]
+    assert kept["axes"] == {key: done.result[key] for key in kept["axes"]} and kept["axes"]["loss"] == "focal"
     assert kept["figures"]["trainer.precision"] != "auto"
 
 

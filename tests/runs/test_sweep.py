@@ -99,6 +99,15 @@ def test_the_same_command_runs_only_what_failed(second, cwd):
     assert kept["reason"] == "exit code 1" and "scene 0 is raise" in kept["error"]
 
 
+def test_a_failed_job_says_which_run_it_is_as_a_finished_one_does(second, cwd):
+    kept = json.loads((job_folder(cwd, 0) / "failed.json").read_text())
+    done = json.loads((job_folder(cwd, 1) / "result.json").read_text())
+    assert kept["axes"] == {key: done[key] for key in kept["axes"]}
+    assert {"study", "method", "loss", "points", "augment", "split", "fold", "seed"} == kept["axes"].keys()
+    differing = {k for k, v in done["figures"].items() if kept["figures"].get(k) != v}
+    assert differing <= {"data.source.seed", "data.content", "trainer.precision", "channels_last"}
+
+
 def test_the_parent_of_a_sweep_imports_no_torch(second):
     """From its start to the table, which needs tabulate; a job's imports are not in this list."""
     imported = {line.rpartition("|")[2].strip() for line in second.err.splitlines() if line.startswith("import time:")}
