@@ -22,17 +22,23 @@ def choose(run: Path, by: str, out: Path) -> None:
     from omegaconf import OmegaConf
 
     from sparse_seg.data.dubai import dubai
-    from sparse_seg.points.draw import read_points, sample_points, write_points
+    from sparse_seg.points.draw import sample_points, write_points
+    from sparse_seg.points.formats import label_names, read_own_points
+    from sparse_seg.points.records import Bad, Place
     from sparse_seg.predict.predictor import Labeller
     from sparse_seg.predict.sliding import Windows
     from sparse_seg.suggest import candidates as clicks
     from sparse_seg.suggest.__main__ import look_at
 
     cfg = OmegaConf.load(run / "config.yaml").config
-    root, first = Path(cfg.data.root), read_points(run / "points.csv", LAND_COVER.names)
+    root = Path(cfg.data.root)
     how = {"window": None, "overlap": None, "scale": 1.0, "batch_size": 4, "device": "auto", "precision": "auto"}
     labeller = Labeller(Namespace(run=run, final=True, **how))
     samples = {s.image_id: s for s in dubai(root).samples}
+    ids, places = {name: name for name in samples}, dict.fromkeys(samples, Place(2**31, 2**31))
+    labels = label_names(LAND_COVER.names, LAND_COVER.indices)
+    read = read_own_points(run / "points.csv", ids, places, labels, Bad())
+    first = {name: rows[:, :3] for name, rows in read.items()}
     masks = {name: samples[name].read()[1] for name in first}
     wanted = sum(len(sample_points(masks[n], 2 * cfg.points, cfg.seed, n)) - len(p) for n, p in first.items())
     seen = []

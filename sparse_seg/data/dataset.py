@@ -5,49 +5,66 @@ from collections.abc import Iterator, Sequence
 import albumentations as A
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from sparse_seg.classes import IGNORE_INDEX
+from sparse_seg.classes import IGNORE_INDEX, Image, Mask
 from sparse_seg.data.transforms import augment
 from sparse_seg.errors import UserError
+from sparse_seg.tensors import to_float
 
 PADDING = -1
 """Index of an image that only fills up a rank's last validation batch; its target is all unlabelled."""
 
 
 class SegmentationDataset(Dataset[dict[str, Tensor]]):
-    """Indexed by (epoch, index). An item: image float32 (bands, H, W) in 0..1, target int64 (H, W), 255 = unlabelled.
+    """Indexed by (epoch, index).
 
-    images: (N, H, W, bands). targets: (N, H, W). transform: moves both.
+    An item has `image`, float32 (bands, H, W) in 0..1, `target`, int64 (H, W), 255 = unlabelled, `index`, and with
+    views=2 `image_strong`, the image in the same place under other colours.
+
+    Args:
+        images: N of uint8 (H, W, bands); a sequence that reads them when asked for, or a list.
+        targets: N of uint8 (H, W), likewise.
+        transform: moves both; its draws depend on (seed, epoch, index) alone.
+        seed: of the run.
+        views: 1 or 2 images of each place.
     """
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
-        targets: NDArray[np.uint8],
+        images: Sequence[Image],
+        targets: Sequence[Mask],
         transform: A.Compose | None = None,
         seed: int = 0,
+        views: int = 1,
     ) -> None:
         self.images = images
         self.targets = targets
         self.transform = transform
         self.seed = seed
+        self.views = views
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = key
-        image, target = self.images[max(index, 0)], self.targets[max(index, 0)]
+        image, target = np.array(self.images[max(index, 0)]), np.array(self.targets[max(index, 0)])
+        seen = [image] * self.views
         if self.transform is not None:
-            image, target = augment(self.transform, np.array(image), np.array(target), [self.seed, epoch, index])
+            draws = [self.seed, epoch, index]
+            # The second view first, since the first one decides the target.
+            for view in reversed(range(self.views)):
+                colours = [*draws, view] if view else draws
+                seen[view], moved = augment(self.transform, image.copy(), target.copy(), draws, colours)
+            target = moved
         if index == PADDING:
             target = np.full_like(target, IGNORE_INDEX)
-        # float32 division of every channel value: the same figures on every machine.
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
-        return {"image": pixels, "target": torch.from_numpy(target.astype(np.int64)), "index": torch.tensor(index)}
+        item = {"image": to_float(seen[0]).contiguous()}
+        if self.views == 2:
+            item["image_strong"] = to_float(seen[1]).contiguous()
+        return item | {"target": torch.from_numpy(target.astype(np.int64)), "index": torch.tensor(index)}
 
 
 class EpochBatchSampler(Sampler[list[tuple[int, int]]]):

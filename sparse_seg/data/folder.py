@@ -16,12 +16,12 @@ from sparse_seg.data.layout import MASK_SUFFIXES, by_name, find
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
-from sparse_seg.points.formats import label_names, read_own_points
+from sparse_seg.points.formats import default_names, label_names, read_own_points
 from sparse_seg.points.records import Bad, Place
+from sparse_seg.points.sources import within
 from sparse_seg.raster.beside import content
 from sparse_seg.raster.masks import Picture, holds_numbers, probe, read_sample
 
-POINTS_FILES = ("points.csv", "points.geojson")
 LARGEST = 2**28
 """Pixels of an image that is read as a whole; a larger one wants `data.tile`."""
 MOST_BANDS = 128
@@ -70,7 +70,7 @@ def files_of(
             f"no image (.jpg, .png, .tif) in {folder / images}\n"
             "name their folder or a pattern, relative to data.root: data.images=FOLDER, data.images='*/images'"
         )
-    points = [folder / name for name in POINTS_FILES if (folder / name).is_file()]
+    points = [folder / name for name in default_names() if (folder / name).is_file()]
     if points_file:
         given = Path(points_file).expanduser()
         points = [given if given.is_file() or not (folder / given).is_file() else folder / given]
@@ -104,7 +104,8 @@ def folder(
     Raises:
         UserError: what is given cannot be used; each message names the file, the value and the way out.
     """
-    bands, scale = _check(bands, scale, tile, on_bad_point)
+    bands, scale = _check(bands, scale, tile)
+    bad = Bad.of(on_bad_point)
     files = files_of(root, images, masks, points_file, classes)
     if not files.points and not files.masks:
         raise UserError(
@@ -116,7 +117,6 @@ def folder(
     notes = [f"{len(files.unpaired)} masks have no image, such as {files.unpaired[0]}"] if files.unpaired else []
     points: dict[str, NDArray[np.int64]] = {}
     if files.points:
-        bad = Bad(skip=on_bad_point == "skip")
         places = {key: Place(p.height, p.width, p.crs, p.transform, p.path) for key, p in pictures.items()}
         labels = label_names(known.names, known.indices)
         points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, points_crs)
@@ -149,7 +149,7 @@ def folder(
 
 
 def _check(
-    bands: Sequence[int] | None, scale: Sequence[float] | None, tile: Any, on_bad_point: str
+    bands: Sequence[int] | None, scale: Sequence[float] | None, tile: Any
 ) -> tuple[tuple[int, ...] | None, tuple[float, float] | None]:
     """bands and scale as tuples; a single band three times. Raises UserError for values that cannot work."""
     if bands is not None and (
@@ -170,8 +170,6 @@ def _check(
         raise UserError(f"data.scale={list(scale)}: the first number, black, must be below the second, white")
     if tile is not None and (isinstance(tile, bool) or not isinstance(tile, int) or tile < 32):
         raise UserError(f"data.tile={tile!r} must be a whole number of pixels of at least 32, or null for whole images")
-    if on_bad_point not in ("error", "skip"):
-        raise UserError(f"data.on_bad_point={on_bad_point!r} is unknown; choose error or skip")
     read = None if bands is None else tuple(bands) * (3 if len(bands) == 1 else 1)
     return read, None if scale is None else (float(scale[0]), float(scale[1]))
 
@@ -202,7 +200,7 @@ def _samples(
     samples = []
     for row in range(0, picture.height, size[0]):
         for col in range(0, picture.width, size[1]):
-            mine = None if points is None else _within(points, row, col, size)
+            mine = None if points is None else within(points, (row, col), size)
             if picture.mask is None and not (mine is not None and len(mine)):
                 continue
             own = whole.copy()
@@ -213,9 +211,3 @@ def _samples(
                 Sample(name, group, own.hexdigest(), read, mine, picture.mask is not None, scene, (row, col))
             )
     return samples
-
-
-def _within(points: NDArray[np.int64], row: int, col: int, size: tuple[int, int]) -> NDArray[np.int64]:
-    """The points in a window, counted from its corner."""
-    moved = points - np.array([row, col, 0, 0], np.int64)
-    return moved[((moved[:, :2] >= 0) & (moved[:, :2] < size)).all(1)]

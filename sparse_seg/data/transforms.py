@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sparse_seg.classes import Image, Mask
 
 
-class BandJitter(A.ColorJitter):
+class BandJitter(A.ColorJitter):  # type: ignore[misc]  # albumentations has no types
     """Colour jitter of images with any number of bands, uint8 (H, W, B).
 
     Three bands count as RGB, whatever they show, and change as by albumentations' ColorJitter, which refuses all other
@@ -29,7 +29,7 @@ class BandJitter(A.ColorJitter):
         **params: Any,
     ) -> Image:
         if img.shape[2] == 3:
-            return super().apply(img, brightness, contrast, saturation, hue, order, **params)
+            return np.asarray(super().apply(img, brightness, contrast, saturation, hue, order, **params))
         for step in order:
             if step == 0:
                 img = _stretched(img, brightness, 0)
@@ -40,7 +40,7 @@ class BandJitter(A.ColorJitter):
 
 def _stretched(image: Image, factor: float, centre: float) -> Image:
     levels = centre + factor * (np.arange(256) - centre)
-    return np.rint(levels.clip(0, 255)).astype(np.uint8)[image]
+    return np.asarray(np.rint(levels.clip(0, 255)).astype(np.uint8)[image])
 
 
 def report_augmentation(
@@ -67,22 +67,40 @@ def report_augmentation(
     )
 
 
-def augment(transform: A.BasicTransform | A.Compose, image: Image, mask: Mask, seed: list[int]) -> tuple[Image, Mask]:
+def augment(
+    transform: A.BasicTransform | A.Compose, image: Image, mask: Mask, seed: list[int], colours: list[int] | None = None
+) -> tuple[Image, Mask]:
     """Apply a transform jointly to image and mask, with draws that depend on `seed` alone.
 
     Not on a worker's state: the figures of a run must not depend on the number of workers, nor on a restart.
+
+    Args:
+        transform: of albumentations.
+        image: (H, W, bands) uint8.
+        mask: (H, W) uint8.
+        seed: whole numbers of at least 0, or the index -1 of padding.
+        colours: another seed for the steps that move no pixel; None for the same one.
+
+    Returns:
+        The image and the mask, moved alike.
     """
-    _seed(transform, np.random.SeedSequence(seed))
+    _seed(transform, np.random.SeedSequence(seed), None if colours is None else np.random.SeedSequence(colours))
     moved = transform(image=image, mask=mask)
     return moved["image"], moved["mask"]
 
 
-def _seed(transform: A.BasicTransform | A.BaseCompose, sequence: np.random.SeedSequence) -> None:
-    transform.set_random_seed(int(sequence.generate_state(1)[0]))
+def _seed(
+    transform: A.BasicTransform | A.BaseCompose,
+    sequence: np.random.SeedSequence,
+    colours: np.random.SeedSequence | None,
+) -> None:
+    own = colours if colours is not None and isinstance(transform, A.ImageOnlyTransform) else sequence
+    transform.set_random_seed(int(own.generate_state(1)[0]))
     # That gives all steps of a Compose the same seed: both flips or none. So each gets its own.
     steps = transform.transforms if isinstance(transform, A.BaseCompose) else []
-    for step, child in zip(steps, sequence.spawn(len(steps)), strict=True):
-        _seed(step, child)
+    others = [None] * len(steps) if colours is None else colours.spawn(len(steps))
+    for step, child, other in zip(steps, sequence.spawn(len(steps)), others, strict=True):
+        _seed(step, child, other)
 
 
 def resize_image(image: Image, size: int) -> Image:

@@ -6,14 +6,13 @@ and mapped to the training resolution by coordinate. They are nested: the first 
 
 import csv
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparse_seg.classes import IGNORE_INDEX, Mask
-from sparse_seg.errors import UserError
 from sparse_seg.files import replacing
 
 Points = NDArray[np.int64]
@@ -39,42 +38,92 @@ def _draw(size: int, count: int, rng: np.random.Generator) -> list[int]:
 def sample_points(mask: Mask, points: int, seed: int, image_id: str) -> Points:
     """Draw up to `points` pixels of every class in a mask.
 
-    mask: (H, W) uint8, 255 = unlabelled. Returns (N, 3) int64 of row, column, class, ordered by draw, then by class;
-    a class with fewer pixels gives what it has. The same (seed, image_id) gives the same points whatever else is
-    sampled, and fewer points are a prefix, per class, of more. Raises ValueError if `points` is below 1.
+    The same (seed, image_id) gives the same points whatever else is sampled, and fewer points are a prefix, per class,
+    of more.
+
+    Args:
+        mask: (H, W) uint8, 255 = unlabelled.
+        points: pixels per class, at least 1; a class with fewer gives what it has.
+        seed: of the run.
+        image_id: of the image.
+
+    Returns:
+        (N, 3) int64 of row, column, class, ordered by draw, then by class.
+
+    Raises:
+        ValueError: `points` is below 1.
+
+    Example:
+        >>> sample_points(np.array([[0, 0, 255], [1, 1, 1]], np.uint8), points=1, seed=0, image_id="a").tolist()
+        [[0, 0, 0], [1, 1, 1]]
+    """
+    return sample_windows([mask], points, seed, image_id)[0]
+
+
+def sample_windows(windows: Sequence[Mask], points: int, seed: int, image_id: str) -> list[Points]:
+    """Draw up to `points` pixels of every class in an image that is cut into windows, looking at one at a time.
+
+    Args:
+        windows: masks as `sample_points` has them. The draws are those of the image that has one below the other.
+        points: pixels per class of the whole image.
+        seed: of the run.
+        image_id: of the whole image.
+
+    Returns:
+        Of each window what `sample_points` returns, in its own pixels.
+
+    Raises:
+        ValueError: `points` is below 1.
     """
     if points < 1:
         raise ValueError(f"points must be a positive integer, got {points!r}")
-    flat = mask.ravel()
-    present = np.flatnonzero(np.bincount(flat, minlength=256)[:IGNORE_INDEX])
-    order: list[int] = []
-    position: list[int] = []
-    label: list[int] = []
-    for c in present.tolist():
-        where = np.flatnonzero(flat == c)
-        drawn = _draw(len(where), points, generator(seed, image_id, c))
-        order += range(len(drawn))
-        position += where[drawn].tolist()
-        label += [c] * len(drawn)
-    if not order:
-        return np.empty((0, 3), np.int64)
-    by_draw = np.lexsort((label, order))
-    row, col = np.divmod(np.asarray(position)[by_draw], mask.shape[1])
-    return np.stack([row, col, np.asarray(label)[by_draw]], axis=1).astype(np.int64)
+    # (windows, classes): how many pixels of each class lie in each window.
+    counts = np.array([np.bincount(w.ravel(), minlength=256)[:IGNORE_INDEX] for w in windows])
+    found: list[list[tuple[int, int, int]]] = [[] for _ in windows]  # draw, class, position
+    for c in np.flatnonzero(counts.sum(0)).tolist():
+        ends = np.cumsum(counts[:, c])
+        drawn = np.array(_draw(int(ends[-1]), points, generator(seed, image_id, c)))
+        holders = np.searchsorted(ends, drawn, side="right")
+        for k in np.unique(holders).tolist():
+            mine = np.flatnonzero(holders == k)
+            positions = np.flatnonzero(windows[k].ravel() == c)[drawn[mine] - (ends[k] - counts[k, c])]
+            found[k] += zip(mine.tolist(), [c] * len(mine), positions.tolist(), strict=True)
+    return [_by_draw(entries, w.shape[1]) for entries, w in zip(found, windows, strict=True)]
 
 
-def points_to_mask(points: Points, native: tuple[int, int], size: tuple[int, int]) -> Mask:
-    """Map points to another resolution by coordinate.
+def _by_draw(entries: list[tuple[int, int, int]], width: int) -> Points:
+    """Entries of draw, class and position → points in their order."""
+    rows = [(*divmod(position, width), label) for _, label, position in sorted(entries)]
+    return np.asarray(rows, np.int64).reshape(-1, 3)
 
-    points: (N, 3), in order of precedence. native, size: (H, W) of the image that they were drawn on and of the result.
-    Returns (H, W) uint8, 255 where there is no point. Where two points fall into one cell, the first one stays.
+
+Cells = tuple[NDArray[np.int32], NDArray[np.uint8]]
+"""Flat positions in a mask, ascending, and the class of each."""
+
+
+def points_to_cells(points: Points, native: tuple[int, int], size: tuple[int, int]) -> Cells:
+    """Map points to another resolution by coordinate. Where two points fall into one cell, the first one stays.
+
+    Args:
+        points: (N, 3 or more), in order of precedence.
+        native: (H, W) of the image that they were drawn on.
+        size: (H, W) of the result.
+
+    Returns:
+        The cells that hold a point and their classes.
     """
-    mask = np.full(size, IGNORE_INDEX, np.uint8)
     rows = points[:, 0] * size[0] // native[0]
     cols = points[:, 1] * size[1] // native[1]
     # numpy promises no order for several assignments to one cell, so pick the first point of each.
     cells, first = np.unique(rows * size[1] + cols, return_index=True)
-    mask.flat[cells] = points[first, 2]
+    return cells.astype(np.int32), points[first, 2].astype(np.uint8)
+
+
+def points_to_mask(points: Points, native: tuple[int, int], size: tuple[int, int]) -> Mask:
+    """As `points_to_cells`, as a mask: (H, W) uint8, 255 where there is no point."""
+    mask = np.full(size, IGNORE_INDEX, np.uint8)
+    cells, labels = points_to_cells(points, native, size)
+    mask.flat[cells] = labels
     return mask
 
 
@@ -86,39 +135,3 @@ def write_points(path: Path, points: Mapping[str, Points], class_names: Iterable
         writer.writerow(["image", "row", "col", "class"])
         for image_id, rows in points.items():
             writer.writerows([image_id, r, c, names[k]] for r, c, k in rows.tolist())
-
-
-def read_points(path: Path, class_names: Iterable[str]) -> dict[str, Points]:
-    """Read a `points.csv`: image, row, col, class (a name or an index), rows and columns in native pixels.
-
-    Returns (N, 3) int64 per image, in the file's order. Raises UserError for a file that cannot be read or lacks
-    a column and, with the line number, for a coordinate that is no whole number or an unknown class.
-    """
-    names = list(class_names)
-    # Names win: a class may be called "1".
-    index = {str(k): k for k in range(len(names))} | {name: k for k, name in enumerate(names)}
-    found: dict[str, list[tuple[int, int, int]]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as f:
-            reader = csv.DictReader(f)
-            missing = {"image", "row", "col", "class"} - set(reader.fieldnames or ())
-            if missing:
-                raise UserError(f"{path}: no column {', '.join(sorted(missing))}; expected image, row, col, class")
-            for record in reader:
-                where = f"{path}, line {reader.line_num}"
-                if not record["image"]:
-                    raise UserError(f"{where}: no image")
-                if record["class"] not in index:
-                    raise UserError(f"{where}: unknown class {record['class']!r}; classes are {', '.join(names)}")
-                try:
-                    row, col = (int(np.int64(int(record[key]))) for key in ("row", "col"))
-                except (TypeError, ValueError, OverflowError):
-                    raise UserError(
-                        f"{where}: row {record['row']!r}, col {record['col']!r} must be whole numbers"
-                    ) from None
-                found.setdefault(record["image"], []).append((row, col, index[record["class"]]))
-    except FileNotFoundError:
-        raise UserError(f"data.points_file={path} does not exist") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a UTF-8 table: {error}") from error
-    return {image_id: np.asarray(rows, np.int64) for image_id, rows in found.items()}

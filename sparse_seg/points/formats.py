@@ -1,14 +1,89 @@
-"""Files of points: which reader a file has, and its points as pixels of images; every bad one is named, or counted."""
+"""Files of points: a registry of formats, and the points of a file as pixels of images; every bad one is named, or
+counted.
 
-from collections.abc import Iterator, Mapping, Sequence
+A format is a function that yields a file's points one by one:
+
+    @register(".toy")
+    def read_toy(path: Path, images: Images, bad: Bad) -> Iterator[Point]: ...
+
+What it registers, every data set reads, and `inspect`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.points.records import Bad, Place, Point
+from sparse_seg.errors import UserError
+from sparse_seg.points.records import PIXEL, Bad, Images, Place, Point
 from sparse_seg.points.table import read_csv
-from sparse_seg.points.vector import features, label_of, read_geojson
+from sparse_seg.points.vector import read_geojson
+
+Reader = Callable[[Path, Images, Bad], Iterator[Point]]
+_READERS: dict[str, Reader] = {}
+_SNIFFED: list[tuple[Callable[[bytes], bool], Reader]] = []
+_NAMES: list[str] = []
+
+
+def register(*suffixes: str, sniff: Callable[[bytes], bool] | None = None) -> Callable[[Reader], Reader]:
+    """Make a decorator that adds a format.
+
+    Args:
+        suffixes: of its files, in lower case with the dot; a folder's `points` with the first one is found unasked.
+        sniff: whether the first 4096 bytes of a file with another suffix are such a file; the latest format is asked
+            first.
+
+    Returns:
+        The decorator; it returns the reader as it is.
+    """
+
+    def add(reader: Reader) -> Reader:
+        _READERS.update(dict.fromkeys(suffixes, reader))
+        _NAMES.append(f"points{suffixes[0]}")
+        if sniff is not None:
+            _SNIFFED.insert(0, (sniff, reader))
+        return reader
+
+    return add
+
+
+def default_names() -> tuple[str, ...]:
+    """What a file of points is called that is found unasked: points.csv, points.geojson, one per format."""
+    return tuple(_NAMES)
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader of a file, by suffix, else by its first bytes.
+
+    Raises:
+        UserError: there is no such file, or no format fits.
+    """
+    if not path.exists():
+        raise UserError(f"the file of points {path} does not exist")
+    found = _READERS.get(path.suffix.lower())
+    if found is None and path.is_file():
+        try:
+            with path.open("rb") as file:
+                head = file.read(4096)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        found = next((reader for sniff, reader in _SNIFFED if sniff(head)), None)
+    if found is None:
+        raise UserError(f"{path} is no file of points that can be read: a table or {', '.join(_READERS)}")
+    return found
+
+
+def _is_text(head: bytes) -> bool:
+    return b"\0" not in head
+
+
+def _is_json(head: bytes) -> bool:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+
+
+register(".csv", sniff=_is_text)(read_csv)
+register(".geojson", ".json", sniff=_is_json)(read_geojson)
 
 
 def read_own_points(
@@ -19,23 +94,26 @@ def read_own_points(
     bad: Bad,
     crs: str | None = None,
 ) -> dict[str, NDArray[np.int64]]:
-    """Read points.csv or points.geojson.
+    """Read a file of points in any registered format.
 
-    names: what the file may call an image → its id. places: id → size and map position. labels: what the file may call
-    a class → its number. crs: of GeoJSON coordinates, "pixel" for columns and rows, None for what the file says or
-    else longitude and latitude, or pixels where images have no map position.
+    Args:
+        path: the file.
+        names: what the file may call an image → its id.
+        places: id → size and map position.
+        labels: what the file may call a class → its number.
+        bad: what becomes of points that cannot be used.
+        crs: of coordinates in a format that has map coordinates, "pixel" for columns and rows, None for what the file
+            says or else longitude and latitude, or pixels where images have no map position.
 
-    Returns per image (N, 4) int64: row, column, class and the number, from 0, among the points of its class in the
-    image, in the file's order. A point that comes twice counts once.
+    Returns:
+        Per image (N, 4) int64: row, column, class and the number, from 0, among the points of its class in the image,
+        in the file's order. A point that comes twice counts once.
 
     Raises:
         UserError: the file cannot be read; or, naming file and line, an unknown image or class, a position that is no
         number or outside of the image, two classes on one pixel (the last three only if `bad` does not skip).
     """
-    if path.suffix.lower() in (".geojson", ".json"):
-        points: Iterator[Point] = read_geojson(path, names, places, bad, crs)
-    else:
-        points = read_csv(path, bad)
+    points = reader_of(path)(path, Images(names, places, crs), bad)
     found: dict[str, dict[tuple[int, int], tuple[int, str]]] = {}
     clashes: set[tuple[str, tuple[int, int]]] = set()
     known = list(dict.fromkeys(labels.values()))
@@ -90,8 +168,5 @@ def label_names(names: Sequence[str], indices: Sequence[int] | None) -> dict[str
 
 def used_labels(path: Path) -> list[str]:
     """The class names in a file, in order of appearance, without any check of the rest."""
-    if path.suffix.lower() in (".geojson", ".json"):
-        labels = [label_of(feature) for _, feature in features(path)]
-    else:
-        labels = [point.label for point in read_csv(path, Bad(skip=True))]
-    return list(dict.fromkeys(label for label in labels if label))
+    points = reader_of(path)(path, Images({}, {}, PIXEL), Bad(skip=True))
+    return list(dict.fromkeys(point.label for point in points if point.label))

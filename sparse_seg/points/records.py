@@ -1,5 +1,6 @@
 """What a file of points says, point by point, and what becomes of those that cannot be used."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ ALIASES = {
     "col": ("col", "column", "x"),
     "class": ("class", "label", "class_name"),
 }  # fmt: skip
+
+PIXEL = "pixel"
+"""As a CRS: columns and rows."""
 
 
 class Pointed(Protocol):
@@ -46,6 +50,19 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Images:
+    """What a reader of points may need to know of the images.
+
+    names: what a file may call an image → its id. places: id → size and map position. crs: of map coordinates, as the
+    user says it, "pixel" for columns and rows, None for what the file says.
+    """
+
+    names: Mapping[str, str]
+    places: Mapping[str, Place]
+    crs: str | None = None
+
+
+@dataclass(frozen=True)
 class Point:
     """where: file and line. image: as the file says it, None where the map position decides. x, y: pixels (column, row)
     or map coordinates. label: class name or index as the file says it."""
@@ -63,6 +80,13 @@ class Bad:
 
     skip: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, on_bad_point: str) -> "Bad":
+        """From the word that users give, "error" or "skip". Raises UserError for any other."""
+        if on_bad_point not in ("error", "skip"):
+            raise UserError(f"data.on_bad_point={on_bad_point!r} is unknown; choose error or skip")
+        return cls(skip=on_bad_point == "skip")
 
     def found(self, reason: str, message: str) -> None:
         if not self.skip:

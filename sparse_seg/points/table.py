@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sparse_seg.errors import UserError
-from sparse_seg.points.records import ALIASES, Bad, Point
+from sparse_seg.points.records import ALIASES, Bad, Images, Point
 
 
-def read_csv(path: Path, bad: Bad) -> Iterator[Point]:
+def read_csv(path: Path, images: Images, bad: Bad) -> Iterator[Point]:
     """The points of a table with the columns image, row, col, class, or their aliases; see `read_own_points`."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as f:

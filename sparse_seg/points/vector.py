@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sparse_seg.errors import UserError
-from sparse_seg.points.records import ALIASES, Bad, Place, Point
+from sparse_seg.points.records import ALIASES, PIXEL, Bad, Images, Place, Point
 from sparse_seg.raster.readers import gdal_env, import_rasterio, open_geotiff
 
-PIXEL = "pixel"
 WGS84 = "OGC:CRS84"
 """What GeoJSON is in by its standard, RFC 7946: longitude, latitude."""
 
 
-def features(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _features(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The features of a FeatureCollection, each with its file and line.
 
     Raises UserError for a file that cannot be read, no JSON or no FeatureCollection.
@@ -61,20 +60,15 @@ def _property(feature: Mapping[str, Any], key: str) -> str | None:
     return None if value is None else str(value).strip()
 
 
-def label_of(feature: Mapping[str, Any]) -> str:
-    return _property(feature, "class") or ""
-
-
-def read_geojson(
-    path: Path, names: Mapping[str, str], places: Mapping[str, Place], bad: Bad, crs: str | None = None
-) -> Iterator[Point]:
+def read_geojson(path: Path, images: Images, bad: Bad) -> Iterator[Point]:
     """The points of a FeatureCollection in pixels of their image.
 
     A feature is a Point with the properties class and image; in map coordinates `image` may be left out, then the
     image that the point lies on is meant (of several that overlap the first that has a pixel there, not no data). For
     crs see `read_own_points`.
     """
-    stated = _stated_crs(path, crs)
+    names, places = images.names, images.places
+    stated = _stated_crs(path, images.crs)
     maps = {key: place for key, place in places.items() if place.crs is not None and place.transform is not None}
     source = stated or (WGS84 if maps else PIXEL)
     if source != PIXEL and not maps:
@@ -113,7 +107,7 @@ def _has_pixel(place: Place, col: float, row: float) -> bool:
 
 
 def _records(path: Path, bad: Bad) -> Iterator[tuple[str, str | None, float, float, str]]:
-    for where, feature in features(path):
+    for where, feature in _features(path):
         geometry = feature.get("geometry") or {}
         position = geometry.get("coordinates")
         if geometry.get("type") != "Point":
@@ -126,7 +120,7 @@ def _records(path: Path, bad: Bad) -> Iterator[tuple[str, str | None, float, flo
         except (TypeError, ValueError):
             bad.found("without a position", f"{where}: coordinates {position!r} must be two numbers")
             continue
-        yield where, _property(feature, "image"), x, y, label_of(feature)
+        yield where, _property(feature, "image"), x, y, _property(feature, "class") or ""
 
 
 def _stated_crs(path: Path, crs: str | None) -> str | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse_seg.errors import UserError
+from sparse_seg.tensors import to_float
 
 MEMORY = 128 << 20
 """Bytes for the sums of overlapping logits; a wider image is done in blocks of columns. One window always fits."""
@@ -159,7 +160,7 @@ def _logits(
     network: Callable[[Tensor], Tensor], images: NDArray[np.uint8], windows: Windows, device: torch.device | str
 ) -> Tensor:
     """(N, extent, extent, B) → float32 (N, K, extent, extent) at the scale of the image."""
-    batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
+    batch = to_float(images, device)
     resized = windows.extent != windows.window
     if resized:
         batch = F.interpolate(batch, size=(windows.window, windows.window), mode="bilinear", antialias=True)

@@ -1,6 +1,7 @@
 """Pictures of what a run sees and says: image, points, prediction, truth."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw
 from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.palette import colour, rgb_of
+from sparse_seg.tensors import to_float
 
 RGB = NDArray[np.uint8]
 GAP, HEADER = 4, 18
@@ -81,7 +83,7 @@ class Panels(L.Callback):
 
     def _pictures(self, data: SparsePointsDataModule, task: L.LightningModule) -> dict[str, list[RGB]]:
         images, truths, targets = data.examples(self.images)
-        said = _predict(task, images)
+        said = list(_predict(task, images))
         shown = [rgb_of(image) for image in images]
         return {
             "image": shown,
@@ -91,15 +93,15 @@ class Panels(L.Callback):
         }
 
 
-def _predict(task: L.LightningModule, images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """images: (N, H, W, bands) → N class maps (H, W). One by one: a picture must not depend on how many there are."""
+def _predict(task: L.LightningModule, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Images (H, W, bands) → class maps (H, W). One by one: a picture must not depend on how many there are."""
     was_training = task.training
     task.eval()
-    batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float() / 255
-    with torch.inference_mode():
-        said = [task(image[None].to(task.device)).argmax(1)[0].to(torch.uint8).cpu().numpy() for image in batch]
+    for image in images:
+        with torch.inference_mode():
+            said = task(to_float(image).contiguous()[None].to(task.device)).argmax(1)[0]
+        yield said.to(torch.uint8).cpu().numpy()
     task.train(was_training)
-    return said
 
 
 def _save_validation(folder: Path, data: SparsePointsDataModule, task: L.LightningModule) -> None:

@@ -1,5 +1,6 @@
 """The data module: what the network is given of the masks, and what it is scored on."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -154,11 +155,11 @@ def test_the_points_of_a_run_read_back_give_the_same_targets(build, tmp_path: Pa
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("1/image 0,20,0,Land", "point row=20, col=0 lies outside image '1/image 0', which has 20 rows and 34 columns"),
-        ("1/image 0,0,34,Land", "point row=0, col=34 lies outside image '1/image 0'"),
-        ("1/image 0,-1,0,Land", "point row=-1, col=0 lies outside image '1/image 0'"),
-        ("2/image 1,99,0,Land", "point row=99, col=0 lies outside image '2/image 1'"),  # of a validation image
-        ("image 0,0,0,Land", "no image 'image 0' in the data; names look like '1/image 0'"),
+        ("1/image 0,20,0,Land", "x=0, y=20 (column, row) lies outside image '1/image 0', which has 34 columns"),
+        ("1/image 0,0,34,Land", "x=34, y=0 (column, row) lies outside image '1/image 0'"),
+        ("1/image 0,-1,0,Land", "x=0, y=-1 (column, row) lies outside image '1/image 0'"),
+        ("2/image 1,99,0,Land", "x=0, y=99 (column, row) lies outside image '2/image 1'"),  # of a validation image
+        ("image 0,0,0,Land", "no image 'image 0'; names look like 1/image 0"),
         ("1/image 0,0,0,Forest", "unknown class 'Forest'"),
     ],
 )
@@ -231,3 +232,33 @@ def test_validation_images_have_points_for_pictures_alone(build):
         np.testing.assert_array_equal(shown[k], points_to_mask(drawn, mask.shape, (SIZE, SIZE)))
         assert sample.image_id not in data.train_points
     assert build(points="all").validation_points() is None
+
+
+def test_points_and_a_data_set_are_all_that_must_be_said(make_images):
+    data = SparsePointsDataModule(make_images(), points=5)
+    assert len(data.val_indices) == 1 and data.seed == 0
+
+
+def test_two_views_reach_training_batches_alone(build):
+    data = build(augment=report_augmentation(), views=2)
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image_strong"].shape == batch["image"].shape
+    assert "image_strong" not in next(iter(data.val_dataloader()))
+    with pytest.raises(UserError, match="views=3 must be 1 or 2"):
+        build(views=3)
+
+
+def test_bad_points_of_a_file_can_be_left_out(build, tmp_path: Path):
+    (tmp_path / "p.csv").write_text("image,x,y,label\n1/image 0,3,4,Land\n1/image 0,99,0,Land\nnowhere,0,0,Land\n")
+    with pytest.raises(UserError, match=r"line 3: x=99, y=0 [^$]*data\.on_bad_point=skip"):
+        build(points_file=str(tmp_path / "p.csv"))
+    data = build(points_file=str(tmp_path / "p.csv"), on_bad_point="skip")
+    assert data.class_counts == [0, 1, 0]
+    assert data.bad.counts == {"outside of their image": 1, "of unknown images": 1}
+
+
+def test_a_file_of_points_may_be_geojson_in_pixels(build, tmp_path: Path):
+    feature = {"type": "Feature", "properties": {"image": "1/image 0", "class": "Road"}}
+    feature["geometry"] = {"type": "Point", "coordinates": [5, 6]}
+    (tmp_path / "p.json").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert build(points_file=str(tmp_path / "p.json")).train_points["1/image 0"].tolist() == [[6, 5, 2]]

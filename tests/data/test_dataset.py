@@ -183,3 +183,27 @@ def test_validation_of_two_ranks_shows_every_label_once(size):
             assert (batch["target"][batch["index"] == PADDING] == IGNORE_INDEX).all()
     expected = np.bincount(TARGETS[:size].ravel(), minlength=256)
     np.testing.assert_array_equal(labels[:IGNORE_INDEX], expected[:IGNORE_INDEX])
+
+
+def test_a_second_view_has_the_same_place_other_colours_and_leaves_the_first_as_it_is():
+    one, two = (SegmentationDataset(IMAGES, TARGETS, report_augmentation(), views=views) for views in (1, 2))
+    for key in [(0, 0), (0, 3), (1, 3)]:
+        plain, both = one[key], two[key]
+        assert set(both) - set(plain) == {"image_strong"}
+        assert all(torch.equal(plain[k], both[k]) for k in plain)
+        assert not torch.equal(both["image"], both["image_strong"])
+        assert torch.equal(both["image_strong"], two[key]["image_strong"])
+    assert not torch.equal(two[0, 3]["image_strong"], two[1, 3]["image_strong"])
+
+
+def test_both_views_are_moved_alike():
+    """Without colours to draw the two views are one."""
+    moved = report_augmentation(brightness=0, contrast=0, saturation=0, hue=0)
+    for key in [(0, k) for k in range(COUNT)]:
+        item = SegmentationDataset(IMAGES, TARGETS, moved, views=2)[key]
+        assert torch.equal(item["image"], item["image_strong"])
+
+
+def test_without_augmentation_the_second_view_is_the_first():
+    item = SegmentationDataset(IMAGES, TARGETS, views=2)[0, 1]
+    assert torch.equal(item["image"], item["image_strong"])

@@ -1,7 +1,6 @@
 """Points: how many, where, of which class, and that nothing but (seed, image, class) decides it."""
 
 import math
-import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sparse_seg.classes import IGNORE_INDEX
-from sparse_seg.errors import UserError
-from sparse_seg.points.draw import CHUNK, points_to_mask, read_points, sample_points, write_points
+from sparse_seg.points.draw import CHUNK, points_to_mask, sample_points, sample_windows, write_points
+from sparse_seg.points.formats import label_names, read_own_points
+from sparse_seg.points.records import Bad, Place
 
 NAMES = ("Water", "Land", "Road")
 MASK = np.random.default_rng(0).choice(np.array([0, 1, 2, IGNORE_INDEX], np.uint8), (40, 53), p=[0.5, 0.3, 0.1, 0.1])
@@ -167,11 +167,13 @@ IMAGE_IDS = ["Tile 1/image_part_001", "a, b", 'Größe "groß"', "一/二", " sp
 def test_points_survive_writing_and_reading(tmp_path: Path, names):
     points = {image_id: sample_points(MASK, 3, seed, image_id) for seed, image_id in enumerate(IMAGE_IDS)}
     write_points(tmp_path / "points.csv", points, names)
-    found = read_points(tmp_path / "points.csv", names)
+    places = dict.fromkeys(IMAGE_IDS, Place(*MASK.shape))
+    ids = {name: name for name in IMAGE_IDS}
+    found = read_own_points(tmp_path / "points.csv", ids, places, label_names(names, None), Bad())
     assert list(found) == IMAGE_IDS
     for image_id in IMAGE_IDS:
         assert found[image_id].dtype == np.int64
-        np.testing.assert_array_equal(found[image_id], points[image_id])
+        np.testing.assert_array_equal(found[image_id][:, :3], points[image_id])
 
 
 def test_the_file_has_named_columns_and_classes_and_nothing_lies_beside_it(tmp_path: Path):
@@ -182,55 +184,9 @@ def test_the_file_has_named_columns_and_classes_and_nothing_lies_beside_it(tmp_p
     assert list(tmp_path.iterdir()) == [path]
 
 
-def read(tmp_path: Path, text: str | bytes) -> dict[str, list[list[int]]]:
-    path = tmp_path / "points.csv"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return {image_id: points.tolist() for image_id, points in read_points(path, NAMES).items()}
-
-
-def test_classes_may_be_given_by_index(tmp_path: Path):
-    assert read(tmp_path, "image,row,col,class\na,1,2,2\na,3,4,Water\n") == {"a": [[1, 2, 2], [3, 4, 0]]}
-
-
-def test_files_of_spreadsheets_are_read(tmp_path: Path):
-    """Columns in any order and more of them, a byte order mark, CRLF, an empty line; images in turns."""
-    text = "class,note,col,row,image\r\nLand,,4,3,b\r\nRoad,x,1,0,a\r\n\r\nLand,,6,5,b\r\n"
-    assert read(tmp_path, text.encode("utf-8-sig")) == {"b": [[3, 4, 1], [5, 6, 1]], "a": [[0, 1, 2]]}
-
-
-def test_a_file_that_is_missing_is_named(tmp_path: Path):
-    with pytest.raises(UserError, match=r"data\.points_file=.*none\.csv does not exist"):
-        read_points(tmp_path / "none.csv", NAMES)
-
-
-def test_a_folder_is_no_file(tmp_path: Path):
-    with pytest.raises(UserError, match=f"{tmp_path} cannot be read as a UTF-8 table"):
-        read_points(tmp_path, NAMES)
-
-
-HEAD = "image,row,col,class\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "no column class, col, image, row"),
-        ("image,row,class\na,1,Land\n", "no column col; expected image, row, col, class"),
-        (HEAD + "a,1,2,Land\na,x,2,Land\n", "line 3: row 'x', col '2' must be whole numbers"),
-        (HEAD + "a,1,2.5,Land\n", "line 2: row '1', col '2.5' must be whole numbers"),
-        (HEAD + "a,,2,Land\n", "line 2: row '', col '2' must be whole numbers"),
-        (HEAD + f"a,{10**30},2,Land\n", "line 2: row '1000"),
-        (HEAD + "a,1,2,Forest\n", "line 2: unknown class 'Forest'; classes are Water, Land, Road"),
-        (HEAD + "a,1,2,3\n", "line 2: unknown class '3'"),
-        (HEAD + "a,1,2,-1\n", "line 2: unknown class '-1'"),
-        (HEAD + "a,1,2\n", "line 2: unknown class None"),
-        ("class,row,col,image\nLand,1,2\n", "line 2: no image"),
-        ("image,row,col,class\nGröße,1,2,Land\n".encode("latin-1"), "cannot be read"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_file_and_line(tmp_path: Path, text, message):
-    with pytest.raises(UserError) as error, warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read(tmp_path, text)
-    assert str(error.value).startswith(str(tmp_path / "points.csv"))
-    assert message in str(error.value)
+@pytest.mark.parametrize("count", [1, 7, 400])
+def test_windows_one_below_the_other_are_drawn_as_one_image(count: int):
+    drawn = sample_windows(np.split(MASK, [10, 11, 40]), count, 3, "a")
+    tops = [0, 10, 11, 40]
+    found = [tuple(p) for top, points in zip(tops, drawn, strict=True) for p in (points + [top, 0, 0]).tolist()]
+    assert sorted(found) == sorted(map(tuple, sample_points(MASK, count, 3, "a").tolist()))
