@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sparse_seg.classes import Image, Mask
 
 
-class BandJitter(A.ColorJitter):  # type: ignore[misc]  # albumentations has no types
+class BandJitter(A.ColorJitter):
     """Colour jitter of images with any number of bands, uint8 (H, W, B).
 
     Three bands count as RGB, whatever they show, and change as by albumentations' ColorJitter, which refuses all other

@@ -11,6 +11,7 @@ What it registers, every data set reads, and `inspect`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from sparse_seg.points.records import PIXEL, Bad, Images, Place, Point
 from sparse_seg.points.table import read_csv
 from sparse_seg.points.vector import read_geojson
 
+Known = TypeVar("Known")
 Reader = Callable[[Path, Images, Bad], Iterator[Point]]
 _READERS: dict[str, Reader] = {}
 _SNIFFED: list[tuple[Callable[[bytes], bool], Reader]] = []
@@ -119,14 +121,17 @@ def read_own_points(
     known = list(dict.fromkeys(labels.values()))
     title = {number: next(n for n, k in labels.items() if k == number) for number in known}
     for point in points:
-        key = names.get(str(point.image))
+        key = _said(names, str(point.image))
         if key is None:
             some = ", ".join(list(places)[:3])
-            bad.found("of unknown images", f"{point.where}: no image {point.image!r}; names look like {some}")
+            image = point.image and point.image.strip()
+            bad.found("of unknown images", f"{point.where}: no image {image!r}; names look like {some}")
             continue
-        if point.label not in labels:
+        label = _said(labels, point.label)
+        if label is None:
             classes = ", ".join(title.values())
-            bad.found("of unknown classes", f"{point.where}: unknown class {point.label!r}; classes are {classes}")
+            said = f"unknown class {point.label.strip()!r}; classes are {classes}"
+            bad.found("of unknown classes", f"{point.where}: {said}")
             continue
         place = places[key]
         if not (0 <= point.x < place.width and 0 <= point.y < place.height):
@@ -136,7 +141,7 @@ def read_own_points(
                 f"{place.width} columns and {place.height} rows",
             )
             continue
-        pixel, label = (int(point.y), int(point.x)), labels[point.label]
+        pixel = int(point.y), int(point.x)
         before, line = found.setdefault(key, {}).setdefault(pixel, (label, point.where))
         if before != label:
             bad.found(
@@ -149,6 +154,11 @@ def read_own_points(
         bad.found("that contradict another one", "")
         del found[key][pixel]
     return {key: _numbered([(*p, label) for p, (label, _) in pixels.items()]) for key, pixels in found.items()}
+
+
+def _said(known: Mapping[str, Known], name: str) -> Known | None:
+    """What a name stands for; blanks around it are its own only where one is called so."""
+    return known.get(name, known.get(name.strip()))
 
 
 def _numbered(points: Sequence[tuple[int, int, int]]) -> NDArray[np.int64]:
@@ -169,4 +179,4 @@ def label_names(names: Sequence[str], indices: Sequence[int] | None) -> dict[str
 def used_labels(path: Path) -> list[str]:
     """The class names in a file, in order of appearance, without any check of the rest."""
     points = reader_of(path)(path, Images({}, {}, PIXEL), Bad(skip=True))
-    return list(dict.fromkeys(point.label for point in points if point.label))
+    return list(dict.fromkeys(label for point in points if (label := point.label.strip())))

@@ -19,8 +19,8 @@ def read_csv(path: Path, images: Images, bad: Bad) -> Iterator[Point]:
             columns = _columns(path, reader.fieldnames or ())
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
-                values = {key: (record[name] or "").strip() for key, name in columns.items()}
-                if not values["image"]:
+                values = {key: record[name] or "" for key, name in columns.items()}
+                if not values["image"].strip():
                     bad.found("of unknown images", f"{where}: no image")
                     continue
                 try:
@@ -28,7 +28,7 @@ def read_csv(path: Path, images: Images, bad: Bad) -> Iterator[Point]:
                     if not (math.isfinite(x) and math.isfinite(y)):
                         raise ValueError
                 except ValueError:
-                    pair = f"{columns['col']} {values['col']!r}, {columns['row']} {values['row']!r}"
+                    pair = f"{columns['col']} {values['col'].strip()!r}, {columns['row']} {values['row'].strip()!r}"
                     bad.found("without a position", f"{where}: {pair} must be numbers")
                     continue
                 yield Point(where, values["image"], x, y, values["class"])

@@ -114,7 +114,7 @@ def test_point_outside_its_image_is_refused(tmp_path: Path) -> None:
     name = synthetic_samples(6, 64)[0].image_id
     word = points_file(tmp_path / "p.csv", f"{name},3,4,Water", f"{name},64,4,Land")
     said = refused(word, cwd=tmp_path)
-    assert f"p.csv: point row=64, col=4 lies outside image {name!r}, which has 64 rows" in said
+    assert f"p.csv, line 3: x=4, y=64 (column, row) lies outside image {name!r}" in said
 
 
 NAN_LOSS = """
