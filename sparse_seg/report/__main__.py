@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparse_seg.errors import UserError
-from sparse_seg.report import status
 
 if TYPE_CHECKING:
     from sparse_seg.report.blocks import Block
     from sparse_seg.report.render import Section
+    from sparse_seg.report.status import Run
 
 WORDS = {"augmentation": "4", "upper_bound": "5"} | {f"table{n}": n for n in "12345"}
 """Experiments that are part of study `report`, and other words for its tables."""
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from sparse_seg.report import status
+
     if options.status:
         print(status.table(status.runs_of(options.outputs / options.status)))
         return
@@ -82,11 +84,23 @@ def _run(options: argparse.Namespace) -> None:
             return
         runs, pending = results.load_kept(options.keep, runs.results), []
     parts = blocks(runs.frame, pending)
+    sources = (*runs.sources, *_in_no_table(parts, pending))
     sections = _budget(parts) if options.budget else _sections(parts, numbers)
     if options.figures or options.html:
-        _pictures(options, sections, runs.sources)
+        _pictures(options, sections, sources)
     if options.out or not (options.figures or options.html):
-        _tables(options, sections, runs.sources)
+        _tables(options, sections, sources)
+
+
+def _in_no_table(parts: "Sequence[Block]", pending: "Sequence[Run]") -> list[str]:
+    """A line on the runs without a result that stand in no block."""
+    shown = {r.folder for block in parts for r in block.pending}
+    rest = [r for r in pending if r.folder not in shown]
+    counts = {state: sum(r.state == state for r in rest) for state in ("failed", "running", "unfinished")}
+    said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+    studies = ", ".join(dict.fromkeys(r.folder.parent.name for r in rest))
+    why = "no run of their configuration is finished, or they do not say what it is; --status lists them"
+    return [f"study {studies}: {said} in no table ({why})"] if rest else []
 
 
 def _wanted(options: argparse.Namespace) -> tuple[list[str], set[str] | None]:

@@ -73,7 +73,7 @@ def _missing(values: "pd.Series[float]", folds: list[int]) -> str:
 
 
 def _pending_folds(block: Block) -> set[int]:
-    return {int(r.axes["fold"]) for r in block.pending if "fold" in r.axes}
+    return {int(r.axes["fold"]) for r in block.pending if r.axes["fold"] is not None}
 
 
 def _tile_names(block: Block) -> dict[int, str]:

@@ -114,6 +114,7 @@ def about(block: Block) -> list[str]:
         lines.append(
             "Not averaged with the first configuration above; differs from it in " + "; ".join(block.differs) + "."
         )
+    lines += block.notes
     lines += [f"{r.state.capitalize()}: {r.folder.name}" + (f": {r.detail}" if r.detail else "") for r in block.pending]
     return lines
 

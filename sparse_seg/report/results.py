@@ -10,6 +10,7 @@ import pandas as pd
 
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
+from sparse_seg.report.configuration import keys
 
 OUTPUTS = Path("outputs")
 LINES = Path("docs/results/runs.jsonl")
@@ -117,14 +118,16 @@ def _parse(text: str, where: str) -> Result:
 
 def frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A row per run, its keys as columns and iou_<class> beside them. A run that comes twice counts once."""
-    unique = {figures_key(r["figures"]): r for r in reversed(list(results))}
-    rows = [_row(r) for r in reversed(list(unique.values()))]
+    found = list(results)
+    unique = dict(zip(reversed(keys([r["figures"] for r in found])), reversed(found), strict=True))
+    rows = [_row(r) for r in reversed(unique.values())]
     table = pd.DataFrame(rows)
     for column in ("fold", "folder", "weights"):
         if column not in table:
             table[column] = None
     table["fold"] = table["fold"].astype("Int64")
     table["points"] = table["points"].astype(object)
+    table["method"] = table["method"].fillna("points") if "method" in table else "points"
     return table
 
 
@@ -140,24 +143,15 @@ def _lacks_masks(result: Mapping[str, Any]) -> bool:
     return bool(result["points"] == "all" and without)
 
 
-def figures_key(figures: Mapping[str, Any]) -> str:
-    """A configuration as text; 224 and 224.0 are one value."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(v) for v in value]
-        return int(value) if isinstance(value, float) and value.is_integer() else value
-
-    return json.dumps({k: plain(v) for k, v in figures.items()}, sort_keys=True)
-
-
 def keep(results: Sequence[Mapping[str, Any]], path: Path) -> int:
     """Put results among the lines of `path` and write runs.csv beside it. Returns how many runs it holds then.
 
-    A run with the fingerprint of an older line takes its place; both files are written whole or not at all.
+    A run of the configuration of an older line, whatever names it had then, takes its place; both files are written
+    whole or not at all.
     """
-    old = read_lines(path) if path.exists() else []
-    merged = {r["fingerprint"]: {k: v for k, v in r.items() if k != "folder"} for r in [*old, *results]}
+    every = [*(read_lines(path) if path.exists() else []), *results]
+    bare = [{k: v for k, v in r.items() if k != "folder"} for r in every]
+    merged = dict(zip(keys([r["figures"] for r in every]), bare, strict=True))
     text = "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in merged.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,15 @@
-"""How the runs of a study stand, from what lies in their folders."""
+"""How the runs of a study stand, from what lies in their folders; the names of these say nothing."""
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-from filelock import FileLock, Timeout
-from tabulate import tabulate
+from typing import Any
 
 from sparse_seg.errors import UserError
+from sparse_seg.report.configuration import Flat, agree
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,23 @@ class Run:
     detail: str = ""
 
     @property
-    def axes(self) -> dict[str, str]:
-        """What the folder's name says: loss=focal,points=20,… as a dict."""
-        return dict(part.split("=", 1) for part in self.folder.name.split(",") if "=" in part)
+    def axes(self) -> Flat:
+        """Study, method, loss, points, augment, split, fold, seed of a run without a result; empty if it says none."""
+        return dict(self._said.get("axes", {}))
+
+    @property
+    def figures(self) -> Flat:
+        """Its configuration, as far as it was known; empty if it says none."""
+        return dict(self._said.get("figures", {}))
+
+    @cached_property
+    def _said(self) -> Flat:
+        failed, claimed = _read(self.folder / "failed.json", json.loads), _read(self.folder / "config.yaml", _yaml)
+        if not failed or not claimed:
+            return failed or claimed
+        # What `auto` came to is known to the run alone; it may have been another one that had the folder before.
+        same = agree(failed["figures"], claimed["figures"])
+        return failed if self.state == "failed" and not same else claimed
 
 
 def runs_of(folder: Path) -> list[Run]:
@@ -59,6 +74,8 @@ def _epochs(history: Path) -> int:
 
 def _is_held(folder: Path) -> bool:
     """True if a process holds the run's lock, on this machine or another one that shares the folder."""
+    from filelock import FileLock, Timeout
+
     if not (folder / "owner").exists():
         return False
     try:
@@ -77,8 +94,29 @@ def _error(path: Path) -> str:
         return "failed.json cannot be read"
 
 
+def _read(path: Path, parse: Callable[[str], Any]) -> Flat:
+    """What a file says of its run: axes and figures; empty if it is not there or says neither, as older ones do."""
+    try:
+        said = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    known = isinstance(said, dict) and all(isinstance(said.get(k), dict) for k in ("axes", "figures"))
+    return said if known else {}
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise ValueError(str(e)) from e
+
+
 def table(runs: list[Run]) -> str:
     """A row per run and the count of each state."""
+    from tabulate import tabulate
+
     counts = {s: sum(r.state == s for r in runs) for s in ("done", "running", "failed", "unfinished")}
     rows = [[r.folder.name, r.state, r.epochs or "", r.detail] for r in runs]
     text = tabulate(rows, headers=["run", "state", "epochs", "error"])
