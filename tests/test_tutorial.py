@@ -5,19 +5,15 @@ Only the settings file that the page writes asks for one epoch here: importing t
 
 import csv
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import rasterio
+from pages import ROOT, blocks, checkout, shell
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "own-imagery.md"
-BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+BLOCKS = blocks(PAGE, "bash")
 COMMANDS = [
     "make_example.py", "sparse_seg.data", "sparse_seg.data", "train.py", "sparse_seg.predict", "sparse_seg.predict",
     "sparse_seg.suggest", "train.py", "train.py", "sparse_seg.report",
@@ -30,19 +26,10 @@ EPOCHS = ("max_epochs: 40", "max_epochs: 1")
 def work(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder in which all blocks ran, and what each of them printed."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("train.py", "conf", "sparse_seg", "docs"):
-        (folder / name).symlink_to(ROOT / name)
-    python, called = folder / ".venv" / "bin" / "python", folder / "called.txt"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\necho "$@" >> {shlex.quote(str(called))}\nexec {shlex.quote(sys.executable)} "$@"\n')
-    python.chmod(0o755)
+    called = checkout(folder)
     script = "".join(f"{block}\necho '{MARK}'\n" for block in BLOCKS)
     assert script.count(EPOCHS[0]) == 1
-    script = script.replace(*EPOCHS)
-    done = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", script],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+    done = shell(script.replace(*EPOCHS), folder)
     said = done.stdout.split(f"{MARK}\n")
     assert done.returncode == 0, f"in block {len(said)}:\n{BLOCKS[len(said) - 1]}\n{done.stdout[-2000:]}\n{done.stderr}"
     assert [first_word(line) for line in called.read_text().splitlines()] == COMMANDS
