@@ -28,6 +28,8 @@ NOT_RUN = {
     "pip install -e .[geo]": "installs",
     "pip install -e .[slurm]": "installs",
     "pip install -e .[ray]": "installs",
+    "pip install pre-commit": "installs",
+    "pre-commit install": "changes the checkout's hooks",
     "tensorboard --logdir outputs": "opens a page and stays",
     "SPARSE_SEG_SIDE=20000 python -m pytest -s tests/predict/test_predict.py -k large": "half an hour",
     "python docs/results/clicks.py choose outputs/clicks/RUN_WITH_5_POINTS_AND_SEED_0 entropy entropy-0.csv":
@@ -95,7 +97,7 @@ def compose_and_check(words: list[str], configured: Configured, own_conf: Path) 
     choices = []
     for override in OverridesParser.create().parse_overrides(words):
         values = override.sweep_string_iterator() if override.is_sweep_override() else ()
-        choices.append([f"{override.key_or_group}={value}" for value in values] or [override.input_line])
+        choices.append([f"{override.key_or_group}={value}" for value in values] or [str(override.input_line)])
     grid = any(len(values) > 1 for values in choices)
     for job in (0, -1) if grid else (0,):
         cfg, _ = configured(*(values[job] for values in choices))

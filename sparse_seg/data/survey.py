@@ -220,7 +220,7 @@ def _guess(files: Files, found: Found) -> Classes:
         raise UserError(
             f"cannot tell which is which: {files.points} names {', '.join(named)}, the masks hold "
             f"{', '.join([hex_colour(c) for c in colours] or [str(n) for n in numbers])}\n"
-            f"write {files.classes}: classes: [{{name: {named[0]}, colour or index: …}}, …], as README.md says"
+            f"write {files.classes}: classes: [{{name: {named[0]}, colour or index: …}}, …], as docs/data.md says"
         )
     if numbers and (wrong := [v for v in numbers if not 0 <= v < IGNORE_INDEX]):
         raise UserError(f"cannot tell the classes: the masks hold the value {wrong[0]}; classes are 0 to 254")
