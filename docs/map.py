@@ -2,8 +2,8 @@
 
 The run held the tile out: `python train.py points=20 loss=ce split=tile 'data.val_tiles=[3]' trainer.max_epochs=20
 model.encoder=tu-tf_efficientnet_lite0 model.encoder_weights=FILE optimizer.lr=1e-3 scheduler=cosine`. Its maps are
-those of `python -m sparse_seg.predict --final RUN "TILE/images" --scale 0.375 --out MAPS`, since its images are 682 pixels wide
-and were trained at 256. Then `python docs/map.py TILE MAPS`.
+those of `python -m sparse_seg.predict --final RUN "TILE/images" --scale 0.375 --out MAPS`, since its images are 682
+pixels wide and were trained at 256. Then `python docs/map.py TILE MAPS`.
 """
 
 import sys
