@@ -23,6 +23,9 @@ RENAMED = {
 }
 """Old name → exported name."""
 
+ONCE = ("sparse_seg.data.folder",)
+"""Data sources whose options older runs state twice: `data.bands` and, the same, `data.source.bands`."""
+
 ADDED: dict[str, dict[str, Any]] = {"sparse_seg.networks.create": {"arch": "unet"}}
 """Exported name → arguments that it has got since, with the value that older runs had without saying so."""
 
@@ -40,6 +43,11 @@ def canonical(figures: Mapping[str, Any]) -> dict[str, Any]:
         {'model._target_': 'sparse_seg.networks.create', 'model.arch': 'unet'}
     """
     out = {key: current(value) if key.endswith("_target_") else value for key, value in figures.items()}
+    if out.get("data.source._target_") in ONCE:
+        for key in [key for key in out if key.startswith("data.source.")]:
+            shared = f"data.{key.removeprefix('data.source.')}"
+            if shared in out and out[shared] == out[key]:
+                del out[key]
     for key, value in list(out.items()):
         if key.endswith("._target_"):
             for name, usual in ADDED.get(str(value), {}).items():

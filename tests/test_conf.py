@@ -28,6 +28,7 @@ from sparse_seg.data.synthetic import synthetic_samples
 from sparse_seg.losses import as_module
 from sparse_seg.runs import schema
 from sparse_seg.runs.run import _build_data, _with_balanced_weights
+from sparse_seg.runs.sources import image_set
 
 CONF = ROOT / "conf"
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -60,7 +61,7 @@ def build(group: str, cfg: DictConfig, tmp_path: Path) -> None:
         if node.source._target_.endswith("data.folder"):
             node.root = str(make(tmp_path / "own", [f"{k}.png" for k in range(6)]))
         is_dubai = node.source._target_.endswith("data.dubai")
-        images = ImageSet(LAND_COVER, synthetic_samples(6, 64)) if is_dubai else instantiate(node.source)
+        images = ImageSet(LAND_COVER, synthetic_samples(6, 64)) if is_dubai else image_set(cfg)
         data = _build_data(cfg, images)
         assert len(data.train_indices) + len(data.val_indices) == len(images.samples)
         assert next(iter(data.train_dataloader()))["image"].shape == (4, 3, 32, 32)
@@ -103,7 +104,7 @@ def test_every_choice_composes_and_builds(configured: Configured, tmp_path: Path
 def test_dubai_finds_its_data_by_the_environment_alone(configured: Configured) -> None:
     cfg, _ = configured()
     assert cfg.data.root == os.environ["SPARSE_SEG_DATA"]
-    assert len(instantiate(cfg.data.source).samples) == len(dubai(cfg.data.root).samples) == 72
+    assert len(image_set(cfg).samples) == len(dubai(cfg.data.root).samples) == 72
 
 
 def targets(node: Any) -> Iterator[str]:

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 
 from sparse_seg.data.download import download_dubai
 from sparse_seg.data.dubai import default_root
+from sparse_seg.data.folder import files_of, folder
 from sparse_seg.data.survey import inspect
 from sparse_seg.errors import UserError
 
@@ -26,11 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inspect", help="look at a folder of your own images, write its classes.yaml, print the command to train"
     )
     look.add_argument("root", type=Path, help="folder with images/ and masks/, points.csv or points.geojson")
-    look.add_argument("--images", help='folder or pattern within it (default: images), such as "*/images"')
-    look.add_argument("--masks", help="likewise (default: masks)")
-    look.add_argument("--points-file", help="CSV or GeoJSON (default: points.csv or points.geojson)")
-    look.add_argument("--points-crs", help="CRS of GeoJSON points, or pixel (default: what the file says)")
-    look.add_argument("--classes", help="YAML with the classes (default: classes.yaml), written if absent")
+    for name, parameter in signature(folder).parameters.items():
+        if name in (*signature(files_of).parameters, "points_crs") and name != "root":
+            usual = parameter.default or "what is there"
+            look.add_argument(f"--{name.replace('_', '-')}", help=f"as data.{name}= of train.py (default: {usual})")
     options = vars(parser.parse_args(arguments))
     try:
         if options.pop("command") == "inspect":

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, open_dict
 from sparse_seg.errors import UserError
 from sparse_seg.runs import schema
 from sparse_seg.runs.folder import FAILED, run_folder
+from sparse_seg.runs.sources import taken
 
 
 @dataclass
@@ -62,7 +63,7 @@ def _check_points_files(jobs: Sequence[Job]) -> None:
     """Refuse runs that differ in points= alone and train on the same file of points, all of them on all of it."""
     counts: dict[str, set[str]] = {}
     for job in jobs:
-        if job.cfg.data.points_file is not None and "points_file" not in job.cfg.data.source:
+        if job.cfg.data.points_file is not None and "points_file" not in taken(job.cfg.data):
             counts.setdefault(str(job.cfg.data.points_file), set()).add(str(job.cfg.points))
     for path, values in counts.items():
         if len(values) > 1:

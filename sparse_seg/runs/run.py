@@ -24,7 +24,7 @@ from sparse_seg.errors import UserError
 from sparse_seg.runs import child, identity, schema
 from sparse_seg.runs.folder import claim, finished, held, log, logging_to, run_folder
 from sparse_seg.runs.result import build_result, write_result
-from sparse_seg.runs.sources import errors_of_constructors, forget, image_set
+from sparse_seg.runs.sources import errors_of_constructors, forget, image_set, of_data_module
 
 if TYPE_CHECKING:
     import lightning as L
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from sparse_seg.data.datamodule import SparsePointsDataModule
     from sparse_seg.data.sample import ImageSet
 
-# Keys of conf/data/*.yaml that are the source's alone, beside its own below `source`.
-SOURCE_KEYS = (
-    "source", "root", "images", "masks", "classes", "bands", "scale", "tile", "empty_windows", "on_bad_point",
-    "points_crs",
-)  # fmt: skip
 # Warnings about things that are meant to be so.
 QUIET = (
     ".*does not have many workers.*",  # decoded images come from memory
@@ -193,11 +188,8 @@ def _quieten() -> None:
 
 
 def _build_data(cfg: DictConfig, images: "ImageSet") -> "SparsePointsDataModule":
-    options = {k: v for k, v in cfg.data.items() if k not in SOURCE_KEYS}
-    if "points_file" in cfg.data.source:  # the source reads it itself
-        del options["points_file"]
     # Called outside of Hydra, which would turn the data classes into a configuration.
-    build = instantiate({**options, "_convert_": "all", "_partial_": True})
+    build = instantiate({**of_data_module(cfg.data), "_convert_": "all", "_partial_": True})
     data: SparsePointsDataModule = build(
         source=images, points=cfg.points, split=cfg.split, seed=cfg.seed, augment=instantiate(cfg.augment) or None
     )
@@ -270,6 +262,8 @@ def _record_start(
     if data.points_off_image:
         log.info("%d points lie on nodata or transparency, not on the image, and are left out", data.points_off_image)
     if data.points_file:
+        if note := data.bad.note(Path(data.points_file)):
+            log.info("%s", note)
         log.info("all points of data.points_file are used; points=%s is this run's name only", data.points)
     if resume:
         log.info("goes on after epoch %d of %d", resume[1], cfg.trainer.max_epochs)

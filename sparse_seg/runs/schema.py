@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sparse_seg.errors import UserError
+from sparse_seg.runs.sources import taken
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
@@ -78,7 +79,7 @@ def check(cfg: DictConfig) -> None:
     _whole(cfg.trainer, "max_epochs", least=1, prefix="trainer.")
     if str(cfg.trainer.precision) not in PRECISIONS:
         raise UserError(f"trainer.precision={cfg.trainer.precision!r} is unknown; choose {', '.join(PRECISIONS)}")
-    if cfg.data.points_file is not None and cfg.points == "all" and "points_file" not in cfg.data.source:
+    if cfg.data.points_file is not None and cfg.points == "all" and "points_file" not in taken(cfg.data):
         raise UserError("points=all trains on full masks; leave out data.points_file, or points=all")
 
 

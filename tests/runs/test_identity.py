@@ -90,7 +90,7 @@ def test_whole_numbers_may_be_written_as_fractions(configured: Configured, words
 
 def test_where_and_how_fast_a_run_computes_is_not_part_of_it(configured: Configured) -> None:
     usual, words = configured()[0], (
-        "data.root=/elsewhere", "data.source.root=/elsewhere", "data.cache_dir=/elsewhere", "data.num_workers=4",
+        "data.root=/elsewhere", "+data.source.root=/elsewhere", "data.cache_dir=/elsewhere", "data.num_workers=4",
         "study=other", "overwrite=true", "output_dir=/elsewhere", "logger=none", "trainer=gpu",
         "trainer.accelerator=cuda", "callbacks.panels=null", "callbacks.checkpoint.every_n_epochs=5",
         "callbacks.progress=null",
@@ -221,3 +221,13 @@ def test_another_folder_of_a_source_of_ones_own_is_another_run(tmp_path: Path) -
     assert refused.code == 1 and f"it differs in data.content: '{result['figures'][CONTENT]}' → " in refused.err
     (tmp_path / "b" / "seed").write_text(str(ord("a")))
     assert train(*words, f"{there}/b", cwd=tmp_path).out.startswith(f"done already: {folder.relative_to(tmp_path)}")
+
+
+def test_options_that_older_runs_state_twice_are_the_same_runs() -> None:
+    new = {"data.source._target_": "sparse_seg.data.folder", "data.bands": [4, 3, 2], "data.tile": 256}
+    old = new | {"data.source._target_": "sparse_seg.data.own.folder"}
+    old |= {"data.source.bands": [4, 3, 2], "data.source.tile": 256}
+    assert not differing_keys(old, new, {})
+    assert differing_keys(old, new | {"data.tile": 64}, {}) == ["data.tile: 256 → 64"]
+    own = {"data.source._target_": "sparse_seg.data.synthetic", "data.size": 256, "data.source.size": 256}
+    assert differing_keys(own, own | {"data.source.size": 320}, {}) == ["data.source.size: 256 → 320"]
