@@ -29,6 +29,9 @@ ONCE = ("sparse_seg.data.folder",)
 ADDED: dict[str, dict[str, Any]] = {"sparse_seg.networks.create": {"arch": "unet"}}
 """Exported name → arguments that it has got since, with the value that older runs had without saying so."""
 
+METHOD = {"method._target_": "sparse_seg.training.SegmentationTask", "method._partial_": True}
+"""What runs trained by when there was one method."""
+
 
 def current(name: str) -> str:
     """The exported name of what an older run called `name`; any other name as it is."""
@@ -36,11 +39,11 @@ def current(name: str) -> str:
 
 
 def canonical(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat figures of a run in today's names, with the arguments that it did not need to say.
+    """Flat figures of a run in today's names, with the arguments and the method that it did not need to say.
 
     Example:
-        >>> canonical({"model._target_": "sparse_seg.model.unet"})
-        {'model._target_': 'sparse_seg.networks.create', 'model.arch': 'unet'}
+        >>> canonical({"model._target_": "sparse_seg.model.unet", "method._target_": "pkg.Mine"})
+        {'model._target_': 'sparse_seg.networks.create', 'method._target_': 'pkg.Mine', 'model.arch': 'unet'}
     """
     out = {key: current(value) if key.endswith("_target_") else value for key, value in figures.items()}
     if out.get("data.source._target_") in ONCE:
@@ -52,7 +55,7 @@ def canonical(figures: Mapping[str, Any]) -> dict[str, Any]:
         if key.endswith("._target_"):
             for name, usual in ADDED.get(str(value), {}).items():
                 out.setdefault(f"{key.removesuffix('_target_')}{name}", usual)
-    return out
+    return out if any(key.startswith("method.") for key in out) else out | METHOD
 
 
 def export(package: str, modules: Mapping[str, str], name: str) -> Any:

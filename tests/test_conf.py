@@ -17,7 +17,7 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -26,9 +26,10 @@ from sparse_seg.data.dubai import dubai
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.data.synthetic import synthetic_samples
 from sparse_seg.losses import as_module
+from sparse_seg.runs import build as parts
 from sparse_seg.runs import schema
-from sparse_seg.runs.run import _build_data, _with_balanced_weights
 from sparse_seg.runs.sources import image_set
+from sparse_seg.training.task import SegmentationTask
 
 CONF = ROOT / "conf"
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -62,7 +63,7 @@ def build(group: str, cfg: DictConfig, tmp_path: Path) -> None:
             node.root = str(make(tmp_path / "own", [f"{k}.png" for k in range(6)]))
         is_dubai = node.source._target_.endswith("data.dubai")
         images = ImageSet(LAND_COVER, synthetic_samples(6, 64)) if is_dubai else image_set(cfg)
-        data = _build_data(cfg, images)
+        data = parts.data_module(cfg, images)
         assert len(data.train_indices) + len(data.val_indices) == len(images.samples)
         assert next(iter(data.train_dataloader()))["image"].shape == (4, 3, 32, 32)
     elif group == "model":
@@ -83,10 +84,14 @@ def build(group: str, cfg: DictConfig, tmp_path: Path) -> None:
         if node.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
             pytest.skip("no GPU")
         assert isinstance(instantiate(node, precision="32-true", logger=False), L.Trainer)
+    elif group == "method":
+        assert issubclass(parts.method(cfg).func, SegmentationTask)
+    elif group == "scores":
+        assert set(parts.scores(cfg, LAND_COVER.names, "masks")) == set(node)
     elif group == "callbacks":
         assert all(isinstance(instantiate(callback), L.Callback) for callback in node.values())
     elif group == "logger":
-        assert not node or isinstance(instantiate(node, save_dir=str(tmp_path)), TensorBoardLogger)
+        assert all(isinstance(made, Logger) for made in parts.loggers(cfg, tmp_path, 0))
     else:
         pytest.fail(f"a group that this test does not know: {group}")
 
@@ -193,12 +198,12 @@ def test_balanced_weights_are_those_of_scikit_learn(configured: Configured, loss
     cfg, _ = configured(f"loss={loss}", "loss.class_weights=balanced")
     points = np.repeat(np.arange(5), counts)
     expected = compute_class_weight("balanced", classes=np.arange(5), y=points)
-    weights = instantiate(_with_balanced_weights(cfg.loss, counts)).class_weights
+    weights = instantiate(parts.with_balanced_weights(cfg.loss, counts)).class_weights
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
 
 
 def test_class_without_points_gets_no_balanced_weight() -> None:
-    node = _with_balanced_weights({"class_weights": "balanced"}, [4, 0])
+    node = parts.with_balanced_weights({"class_weights": "balanced"}, [4, 0])
     assert node == {"class_weights": [0.5, 0.0]}
 
 

@@ -36,7 +36,8 @@ class NormalisedNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.network((image - self.mean) / self.std)
+        logits: Tensor = self.network((image - self.mean) / self.std)
+        return logits
 
 
 def create(
@@ -84,7 +85,8 @@ def _line(error: Exception) -> str:
 
 def _imagenet_encoder(encoder: str, in_channels: int) -> nn.Module:
     try:
-        return smp.encoders.get_encoder(encoder, in_channels=in_channels, depth=5, weights="imagenet")
+        built: nn.Module = smp.encoders.get_encoder(encoder, in_channels=in_channels, depth=5, weights="imagenet")
+        return built
     except Exception as e:  # every kind of network error of two download libraries, and "no such weights"
         raise UserError(
             f"the ImageNet weights of {encoder} cannot be loaded ({type(e).__name__}: {_line(e)}).\n"

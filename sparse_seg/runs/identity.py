@@ -12,12 +12,12 @@ from sparse_seg.errors import UserError
 from sparse_seg.names import canonical
 
 AXES = ("loss", "points", "augment", "split", "seed")
-GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler")
+GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler", "method")
 # Values that change where and how fast a run computes, but no figure.
 NEUTRAL = (
     "study", "overwrite", "output_dir", "logger", "callbacks.progress", "callbacks.history", "callbacks.checkpoint",
     "callbacks.panels", "data.root", "data.source.root", "data.cache_dir", "data.num_workers", "trainer.accelerator",
-    "data.source.points_file",
+    "data.source.points_file", "scores",
 )  # fmt: skip
 FILES = ("model.encoder_weights", "data.points_file")
 SHORT = {"data.fold": "fold", "data.val_tiles": "val_tiles"}
@@ -66,7 +66,7 @@ def folder_name(cfg: DictConfig, defaults: DictConfig, choices: Mapping[str, str
     return name
 
 
-DEFAULT_CHOICES = {"data": "dubai", "model": "unet", "optimizer": "adam", "scheduler": "none"}
+DEFAULT_CHOICES = {"data": "dubai", "model": "unet", "optimizer": "adam", "scheduler": "none", "method": "points"}
 
 
 def _value(key: str, value: Any) -> str:

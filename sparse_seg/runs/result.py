@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,25 @@ def build_result(
     class_names: Sequence[str],
     rows: Sequence[Mapping[str, float]],
     confusion: Sequence[Sequence[int]],
+    scores: Mapping[str, float],
 ) -> dict[str, Any]:
     """The configured axes and what was measured.
 
-    rows: one per epoch, as `History` keeps them. confusion: (C, C) counts of the last epoch, rows truth, columns
-    prediction. "final" is the last epoch, "best" the first one with the highest validation mIoU.
+    Args:
+        cfg: the run's configuration.
+        choices: group → its chosen YAML.
+        figures: as `identity.figures`.
+        class_names: C names.
+        rows: one per epoch, as `History` keeps them. "final" is the last one that was validated, "best" the first one
+            with the highest validation mIoU.
+        confusion: (C, C) counts of the last validation, rows truth, columns prediction.
+        scores: further scores of the last validation, by name.
+
+    Returns:
+        What result.json holds, less the circumstances; NaN where there is no number.
     """
-    miou = [r["val_miou"] for r in rows]
-    best = max(range(len(rows)), key=lambda k: -math.inf if math.isnan(miou[k]) else miou[k])
+    scored = [r for r in rows if "val_miou" in r]
+    best = max(scored, key=lambda r: -math.inf if math.isnan(r["val_miou"]) else r["val_miou"])
     weights = cfg.model.get("encoder_weights")
     return {
         "status": "done",
@@ -49,19 +60,21 @@ def build_result(
         "size": cfg.data.size,
         "epochs": cfg.trainer.max_epochs,
         "batch_size": cfg.data.batch_size,
-        "miou_final": miou[-1],
-        "miou_best": miou[best],
-        "epoch_best": rows[best]["epoch"],
+        "miou_final": scored[-1]["val_miou"],
+        "miou_best": best["val_miou"],
+        "epoch_best": best["epoch"],
         "iou": dict(zip(class_names, metrics.iou_per_class(confusion).tolist(), strict=True)),
         "f1": dict(zip(class_names, metrics.f1_per_class(confusion).tolist(), strict=True)),
         "accuracy": metrics.accuracy(confusion),
         "confusion_matrix": confusion,
+        "scores": dict(scores),
         "loss_at_epoch_25": rows[24]["train_loss"] if len(rows) >= 25 else None,
         "train_loss": [r["train_loss"] for r in rows],
-        "val_miou": miou,
+        "val_miou": [r.get("val_miou") for r in rows],
         "seconds": round(sum(r["seconds"] for r in rows), 1),
         "devices": cfg.trainer.devices,
         "precision": figures["trainer.precision"],
+        "version": _own_version(),
         "versions": {p: version(p) for p in PACKAGES},
         "commit": _git_commit(),
         "figures": figures,
@@ -71,6 +84,14 @@ def build_result(
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Write result.json, whole or not at all. Its presence means that the run is done."""
     write_text(path, json.dumps(_finite(result), indent=1, allow_nan=False))
+
+
+def _own_version() -> str | None:
+    """This project's version; None where it is not installed."""
+    try:
+        return version("sparse-seg")
+    except PackageNotFoundError:
+        return None
 
 
 def _git_commit() -> str | None:

@@ -26,11 +26,13 @@ class Config:
     output_dir: str = "outputs"
     data: Any = field(default_factory=dict)
     model: Any = field(default_factory=dict)
+    method: Any = field(default_factory=dict)
     loss: Any = field(default_factory=dict)
     augment: Any = field(default_factory=dict)
     optimizer: Any = field(default_factory=dict)
     scheduler: Any = field(default_factory=dict)
     trainer: Any = field(default_factory=dict)
+    scores: Any = field(default_factory=dict)
     callbacks: Any = field(default_factory=dict)
     logger: Any = field(default_factory=dict)
 
@@ -76,7 +78,19 @@ def check(cfg: DictConfig) -> None:
     lr = cfg.optimizer.get("lr", 1.0)
     if isinstance(lr, bool) or not isinstance(lr, int | float) or not 0 < lr < math.inf:
         raise UserError(f"optimizer.lr={lr!r} must be a positive number")
-    _whole(cfg.trainer, "max_epochs", least=1, prefix="trainer.")
+    epochs = _whole(cfg.trainer, "max_epochs", least=1, prefix="trainer.")
+    every = cfg.trainer.get("check_val_every_n_epoch", 1)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1 or epochs % every:
+        raise UserError(
+            f"trainer.check_val_every_n_epoch={every!r} must be a divisor of trainer.max_epochs={epochs}: "
+            "the last epoch gives the final scores"
+        )
+    if cfg.trainer.get("limit_val_batches") == 0:
+        raise UserError("trainer.limit_val_batches=0 leaves nothing to score; leave it out")
+    if not cfg.callbacks.get("history"):
+        raise UserError(
+            "callbacks.history cannot be left out: result.json is made of it; any other callback can be null"
+        )
     if str(cfg.trainer.precision) not in PRECISIONS:
         raise UserError(f"trainer.precision={cfg.trainer.precision!r} is unknown; choose {', '.join(PRECISIONS)}")
     if cfg.data.points_file is not None and cfg.points == "all" and "points_file" not in taken(cfg.data):

@@ -43,8 +43,8 @@ class RunCheckpoint(Checkpoint):
 
     last.ckpt: all that is needed to go on, every `every_n_epochs` epochs; previous.ckpt: the one before. Both are
     removed when the run is done.
-    best.ckpt: the network's weights at the best validation mIoU; final.ckpt: those of the last epoch, where it is not
-    the best one. Both hold plain values and tensors only and load with `weights_only=True`.
+    best.ckpt: the weights that had the best validation mIoU; final.ckpt: those of the last validation, where it is not
+    the best one. Both are what was scored, plain values and tensors only, and load with `weights_only=True`.
     """
 
     def __init__(self, every_n_epochs: int = 1) -> None:
@@ -59,19 +59,23 @@ class RunCheckpoint(Checkpoint):
         self.last_is_whole = trainer.ckpt_path is not None and Path(trainer.ckpt_path).name == LAST
 
     def _save_weights(self, trainer: L.Trainer, task: Any, name: str, row: dict[str, float]) -> None:
+        """Save the weights that gave the scores of `row`, the last epoch that was validated."""
         if trainer.is_global_zero:
-            content = {"state_dict": task.network.state_dict(), "model": self.model, "epoch": row["epoch"]}
+            content = {"state_dict": task.scored_state, "model": self.model, "epoch": row["epoch"]}
             save_atomically(content | {"val_miou": row["val_miou"]}, self.folder / name)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        history = History.of(trainer)
-        row = history.rows[-1]
-        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        if row is history.best:
+        history, epoch = History.of(trainer), trainer.current_epoch + 1
+        last = trainer.should_stop or epoch == trainer.max_epochs
+        row = history.scored[-1] if history.scored else None
+        if row and row is not history.best:
+            if last:
+                self._save_weights(trainer, pl_module, "final.ckpt", row)
+        elif row and row["epoch"] == epoch:
             self._save_weights(trainer, pl_module, "best.ckpt", row)
-        elif last:
-            self._save_weights(trainer, pl_module, "final.ckpt", row)
-        if last or row["epoch"] % self.every_n_epochs == 0:
+            if trainer.is_global_zero:  # of a stop that did not come about
+                (self.folder / "final.ckpt").unlink(missing_ok=True)
+        if last or epoch % self.every_n_epochs == 0:
             if trainer.is_global_zero and self.last_is_whole:  # a damaged one must not take the place of a good one
                 os.replace(self.folder / LAST, self.folder / PREVIOUS)
             trainer.save_checkpoint(self.folder / LAST)

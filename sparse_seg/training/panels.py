@@ -63,14 +63,28 @@ class Panels(L.Callback):
     def __init__(self, every_n_epochs: int = 10, images: int = 2) -> None:
         self.every_n_epochs = every_n_epochs
         self.images = images
+        self._saved: int | None = None
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs
-        if not trainer.is_global_zero or not (last or epoch == 1 or epoch % self.every_n_epochs == 0):
+        if getattr(pl_module, "scored_epoch", None) != epoch:  # nothing new was scored
+            return
+        if last or epoch == 1 or epoch % self.every_n_epochs == 0:
+            self._draw(trainer, pl_module, epoch, last)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epoch = getattr(pl_module, "scored_epoch", None)
+        if epoch is not None and epoch != self._saved:  # stopped before the last epoch
+            self._draw(trainer, pl_module, epoch, last=True)
+
+    def _draw(self, trainer: L.Trainer, task: L.LightningModule, epoch: int, last: bool) -> None:
+        if last:
+            self._saved = epoch
+        if not trainer.is_global_zero:
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        pictures = self._pictures(data, pl_module)
+        pictures = self._pictures(data, task)
         sheet = panel(list(pictures.items()), data.classes)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -79,7 +93,7 @@ class Panels(L.Callback):
             folder = Path(trainer.default_root_dir) / "panels"
             folder.mkdir(exist_ok=True)
             Image.fromarray(sheet).save(folder / "panel.png")
-            _save_validation(folder, data, pl_module)
+            _save_validation(folder, data, task)
 
     def _pictures(self, data: SparsePointsDataModule, task: L.LightningModule) -> dict[str, list[RGB]]:
         images, truths, targets = data.examples(self.images)
@@ -93,13 +107,16 @@ class Panels(L.Callback):
         }
 
 
-def _predict(task: L.LightningModule, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """Images (H, W, bands) → class maps (H, W). One by one: a picture must not depend on how many there are."""
+def _predict(task: Any, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Images (H, W, bands) → class maps (H, W), by the weights that were scored last.
+
+    One by one: a picture must not depend on how many there are.
+    """
     was_training = task.training
     task.eval()
     for image in images:
         with torch.inference_mode():
-            said = task(to_float(image).contiguous()[None].to(task.device)).argmax(1)[0]
+            said = task.scored_logits(to_float(image).contiguous()[None].to(task.device)).argmax(1)[0]
         yield said.to(torch.uint8).cpu().numpy()
     task.train(was_training)
 

@@ -1,46 +1,53 @@
-"""Network, loss and metrics as a LightningModule. Knows no configuration and no data set."""
+"""Network, loss and scores as a LightningModule: the base of every training method. Knows no configuration."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from sparse_seg import metrics
 from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.errors import UserError
+from sparse_seg.training.scores import Score, numbers_of
 
 Batch = Mapping[str, Tensor]
-
-
-def one_cycle_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1) -> OneCycleLR:
-    """One cycle: up to the optimizer's learning rate over the share `warmup` of the steps, then a cosine to zero.
-
-    Raises UserError unless `warmup` lies between 0 and 1.
-    """
-    if not 0 < warmup < 1:
-        raise UserError(f"scheduler.warmup={warmup!r} must be a number between 0 and 1")
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    share = 0.99 * warmup if warmup * total_steps == 1 else warmup  # OneCycleLR divides by the warm-up's steps − 1
-    return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=share, cycle_momentum=False)
 
 
 class SegmentationTask(L.LightningModule):
     """Trains a network on partially labelled targets and scores it on full masks.
 
-    network: image (B, bands, H, W) → logits (B, C, H, W). loss: called as loss(logits, target, image=image), the mean
-    over the labelled pixels. optimizer: parameters → optimizer. scheduler: (optimizer, total_steps=…) → per-step
-    schedule.
+    A batch has `image` (B, bands, H, W) float32 in 0..1 and `target` (B, H, W) int64, 255 = unlabelled; `mask`, as
+    torchgeo names it, is taken for `target`.
+
+    Another method is a subclass. It overrides `training_loss`, and `scored_network` if another network than the
+    trained one is the result. All else stays here: loss that is not finite, DDP, sums, validation. What is scored,
+    saved, drawn and loaded by predict is one network with one set of weights: `scored_network` as validation saw it,
+    kept in `scored_state`, whatever a callback averages or copies before and after.
 
     Under DDP each rank's loss is scaled by n_rank × world ÷ n_all, so that the averaged gradient is that of one
     process with the whole batch. That holds for losses that are means over labelled pixels; a region loss such as
     Dice is computed per rank.
+
+    Args:
+        network: image (B, bands, H, W) → logits (B, C, H, W).
+        loss: called as loss(logits, target, image=image), the mean over the labelled pixels.
+        optimizer: parameters → optimizer.
+        class_names: C names.
+        scheduler: (optimizer, total_steps=…) → per-step schedule.
+        scores: by name, see `sparse_seg.training.scores`.
+        seed: with epoch and rank, of whatever draws at random inside network and loss.
+        channels_last: the memory format that network and images get.
     """
+
+    views: ClassVar[int] = 1
+    """2: batches also have `image_strong`, the same geometry with colours drawn anew."""
 
     def __init__(
         self,
@@ -51,6 +58,7 @@ class SegmentationTask(L.LightningModule):
         scheduler: Callable[..., LRScheduler] | None = None,
         seed: int = 0,
         channels_last: bool = False,
+        scores: Mapping[str, Score] | None = None,
     ) -> None:
         super().__init__()
         self.channels_last = channels_last
@@ -61,15 +69,59 @@ class SegmentationTask(L.LightningModule):
         self.class_names = list(class_names)
         self.seed = seed
         self.confusion = MulticlassConfusionMatrix(len(class_names), ignore_index=IGNORE_INDEX, validate_args=False)
+        self.score_metrics = {name: s for name, s in (scores or {}).items() if isinstance(s, Metric)}
+        self.score_functions = {name: s for name, s in (scores or {}).items() if not isinstance(s, Metric)}
+        self._on_device = nn.ModuleList(self.score_metrics.values())  # a ModuleDict refuses names such as `type`
         self.loss_sum = torch.zeros((), dtype=torch.float64)
         self.label_sum = torch.zeros((), dtype=torch.float64)
         self.confusion_matrix: list[list[int]] = []
         """Counts of the last validation, rows truth, columns prediction."""
+        self.scores: dict[str, float] = {}
+        """What `scores` said of the last validation."""
+        self.scored_state: dict[str, Tensor] = {}
+        """The weights of `scored_network` that the last validation scored."""
+        self.scored_epoch: int | None = None
+        """The epoch of the last validation, from 1."""
+
+    @property
+    def scored_network(self) -> nn.Module:
+        """The network that is the result: validated, saved, drawn, and loaded by predict."""
+        return self.network
+
+    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, for the gradient, and how many labelled pixels it is the mean of.
+
+        Args:
+            batch: `image`, `target`, and whatever else the data give; with `views = 2` also `image_strong`.
+
+        Returns:
+            A scalar with a gradient, and a scalar count.
+        """
+        image, target = batch["image"], batch["target"]
+        return self.loss(self.network(image), target, image=image), (target != IGNORE_INDEX).sum()
 
     def forward(self, image: Tensor) -> Tensor:
-        if self.channels_last:
-            image = image.contiguous(memory_format=torch.channels_last)
-        return self.network(image)
+        """Logits (B, C, H, W) of `scored_network`, as it is now."""
+        logits: Tensor = self.scored_network(self._laid_out(image))
+        return logits
+
+    def scored_logits(self, image: Tensor) -> Tensor:
+        """Logits (B, C, H, W) of `scored_network` with the weights that were scored last."""
+        state = self.scored_state or dict(self.scored_network.state_dict())
+        logits: Tensor = torch.func.functional_call(self.scored_network, state, (self._laid_out(image),))
+        return logits
+
+    def _laid_out(self, image: Tensor) -> Tensor:
+        return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
+
+    def _whole(self, batch: Batch) -> Batch:
+        whole = {k: self._laid_out(v) if k.startswith("image") else v for k, v in batch.items()}
+        if "target" not in whole:
+            if "mask" not in whole:
+                raise UserError(f"a batch needs a target (or torchgeo's mask), got {', '.join(batch)}")
+            mask = whole["mask"]
+            whole["target"] = (mask.squeeze(1) if mask.ndim == 4 else mask).long()
+        return whole
 
     def on_train_epoch_start(self) -> None:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self._sum_device)
@@ -88,10 +140,9 @@ class SegmentationTask(L.LightningModule):
         return torch.device("cpu") if self.device.type == "mps" else self.device  # MPS has no float64
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        image, target = batch["image"], batch["target"]
-        loss = self.loss(self(image), target, image=image)
+        loss, n_labelled = self.training_loss(self._whole(batch))
         value = loss.detach().double() if self.device.type != "mps" else loss.detach().cpu().double()
-        labelled = (target != IGNORE_INDEX).sum().to(value)
+        labelled = torch.as_tensor(n_labelled).to(value)
         all_labelled, all_values = self._sum_over_ranks(torch.stack([labelled, value]))
         if not torch.isfinite(all_values):  # on whichever rank: all of them stop here, and the first one says why
             raise UserError(
@@ -116,13 +167,38 @@ class SegmentationTask(L.LightningModule):
         return (sums[0] / sums[1]).item() if sums[1] > 0 else float("nan")
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        self.confusion.update(self(batch["image"]).argmax(1), batch["target"])
+        if batch_index == 0:
+            # Here, not at the end: callbacks that swap averaged weights in have done so, and swap them out too soon.
+            self.scored_state = {k: v.detach().clone() for k, v in self.scored_network.state_dict().items()}
+        batch = self._whole(batch)
+        logits, target = self(batch["image"]), batch["target"]
+        self.confusion.update(logits.argmax(1), target)
+        for metric in self.score_metrics.values():
+            metric.update(logits, target)
 
     def on_validation_epoch_end(self) -> None:
         self.confusion_matrix = self.confusion.compute().cpu().tolist()
         self.confusion.reset()
+        said: dict[str, Any] = {name: metric.compute() for name, metric in self.score_metrics.items()}
+        for metric in self.score_metrics.values():
+            metric.reset()
+        said |= {name: score(self.confusion_matrix, self.class_names) for name, score in self.score_functions.items()}
+        self.scores = {}
+        for name, numbers in said.items():
+            self.scores |= numbers_of(name, numbers)
+        if not self.trainer.sanity_checking:
+            self.scored_epoch = self.current_epoch + 1
         # The ranks agree already; sync_dist says so to Lightning, which warns otherwise.
         self.log("miou", metrics.mean_iou(self.confusion_matrix), prog_bar=True, logger=False, sync_dist=True)
+        self.log_dict(self.scores, logger=False, sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.scored_epoch is not None and self.scored_epoch <= self.current_epoch:  # this epoch was not validated
+            checkpoint["scored"] = {"state": self.scored_state, "epoch": self.scored_epoch}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if scored := checkpoint.get("scored"):
+            self.scored_state, self.scored_epoch = scored["state"], scored["epoch"]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.parameters())  # of the loss, too, if it has any

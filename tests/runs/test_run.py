@@ -131,7 +131,7 @@ def test_points_are_the_ones_drawn_on_the_training_masks(done: Done) -> None:
 def test_history_has_a_row_per_epoch_from_one(done: Done) -> None:
     table = rows(done.folder / "history.csv")
     iou = [f"iou_{name}" for name in NAMES]
-    assert list(table[0]) == ["epoch", "train_loss", "val_miou", "lr", *iou, "seconds"]
+    assert list(table[0]) == ["epoch", "train_loss", "val_miou", "lr", *iou, *done.result["scores"], "seconds"]
     assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
     assert [float(row["train_loss"]) for row in table] == done.result["train_loss"]
     assert [float(row["val_miou"]) for row in table] == done.result["val_miou"]

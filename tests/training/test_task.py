@@ -12,7 +12,8 @@ from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.errors import UserError
 from sparse_seg.losses import PartialCrossEntropy, as_module
 from sparse_seg.networks.build import create
-from sparse_seg.training.task import SegmentationTask, one_cycle_cosine
+from sparse_seg.training.schedules import one_cycle_cosine
+from sparse_seg.training.task import SegmentationTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 CLASSES = 3
