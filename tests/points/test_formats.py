@@ -38,7 +38,7 @@ def points_of(images: ImageSet) -> list[list[list[int]] | None]:
 
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize("name", ["points.toy", "clicks.TOY", "clicks.txt", "clicks"])
-def test_a_folder_reads_a_registered_format_by_suffix_or_content(tmp_path: Path, name: str) -> None:
+def test_recipe_of_a_points_format_that_a_folder_reads_by_suffix_or_content(tmp_path: Path, name: str) -> None:
     root = make(tmp_path / "own", ["a.png", "b.png"], masked=[])
     (root / name).write_text(LINES)
     images = folder(root, points_file=None if name == "points.toy" else name)
