@@ -29,8 +29,8 @@ table1 table2 table3: $(STAMP)  ## run what is missing of a table's study, then 
 	$(BIN)/python train.py experiment=$@ $(ARGS)
 	$(REPORT) $@
 
-tables: $(STAMP)  ## print every table, from outputs/ or docs/results/runs.jsonl
-	$(REPORT)
+tables: $(STAMP)  ## print every table, or some (ARGS="--tables 1,4"; there are 1, 2, 3, 4, 5, 6, 9)
+	$(REPORT) $(ARGS)
 
 figures: $(STAMP)  ## write every figure to outputs/figures
 	$(REPORT) --figures outputs/figures

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparse_seg.errors import UserError
+from sparse_seg.report.tables import registered, tables_of, words
 
 if TYPE_CHECKING:
     from sparse_seg.report.blocks import Block
     from sparse_seg.report.render import Section
     from sparse_seg.report.status import Run
 
-WORDS = {"augmentation": "4", "upper_bound": "5"} | {f"table{n}": n for n in "12345"}
-"""Experiments that are part of study `report`, and other words for its tables."""
 SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
 
 
@@ -34,11 +33,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sparse_seg.report",
         description="The report's tables and figures from measured runs. STUDY is a folder of outputs/, or a "
-        "word for a table of study `report`: " + ", ".join(WORDS) + ". By default: every study of the report.",
+        "word for a table of study `report`: " + ", ".join(words()) + ". By default: every study of the report.",
     )
     add = parser.add_argument
     add("studies", nargs="*", metavar="STUDY")
-    add("--tables", metavar="1,2", help="only these tables")
+    listed = ", ".join(f"{t.name} ({t.about})" for t in registered().values() if not t.budget)
+    add("--tables", metavar="1,2", help=f"only these tables: {listed}")
     add("--format", choices=tuple(SUFFIXES), default="text", help="how tables are printed (default: text)")
     add("--out", type=Path, metavar="DIR", help="write the tables to DIR/tables.txt, .md, .tex or .csv instead")
     add("--html", type=Path, metavar="FILE", help="write one page with all tables and figures")
@@ -104,25 +104,29 @@ def _in_no_table(parts: "Sequence[Block]", pending: "Sequence[Run]") -> list[str
 
 
 def _wanted(options: argparse.Namespace) -> tuple[list[str], set[str] | None]:
-    """Studies and table numbers that the words on the command line mean; None: all tables."""
+    """Studies and names of tables that the words on the command line mean; None: all tables."""
+    meant = words()
     numbers: set[str] = set()
     studies: list[str] = []
     for word in options.studies:
         own = (options.outputs / word).is_dir()
-        studies.append(word if own or word not in WORDS else "report")
-        numbers |= {WORDS[word]} if word in WORDS else set()
+        studies.append(word if own or word not in meant else "report")
+        numbers |= {meant[word]} if word in meant else set()
     if options.tables:
         numbers = set(options.tables.split(","))
-        if unknown := sorted(numbers - set("123456")):
-            raise UserError(f"--tables={options.tables}: there is no table {unknown[0]}; choose from 1 to 6")
-    elif any(word not in WORDS for word in options.studies):
+        known = registered()
+        if unknown := sorted(numbers - known.keys()):
+            there_are = ", ".join(name for name, t in known.items() if not t.budget)
+            raise UserError(f"--tables={options.tables}: there is no table {unknown[0]}; choose from {there_are}")
+        if budget := sorted(name for name in numbers if known[name].budget):
+            raise UserError(f"--tables={options.tables}: --budget STUDY prints table {budget[0]}")
+    elif any(word not in meant for word in options.studies):
         numbers = set()
     return list(dict.fromkeys(studies)), numbers or None
 
 
 def _sections(parts: "list[Block]", numbers: set[str] | None) -> "list[Section]":
     from sparse_seg.report.render import Section
-    from sparse_seg.report.tables import tables_of
 
     sections = [Section(block, tables_of(block, numbers)) for block in parts]
     if not any(s.tables for s in sections):
@@ -132,10 +136,9 @@ def _sections(parts: "list[Block]", numbers: set[str] | None) -> "list[Section]"
 
 
 def _budget(parts: "list[Block]") -> "list[Section]":
-    from sparse_seg.report.budget import budget_tables
     from sparse_seg.report.render import Section
 
-    return [Section(block, budget_tables(block)) for block in parts]
+    return [Section(block, tables_of(block, budget=True)) for block in parts]
 
 
 def _tables(options: argparse.Namespace, sections: "list[Section]", sources: Sequence[str]) -> None:

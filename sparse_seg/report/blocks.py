@@ -63,6 +63,11 @@ class Block:
         return bool(self.runs["fold"].notna().any())
 
     @property
+    def unit(self) -> str:
+        """What its runs are repeated over: seed, or tile where tiles are held out in turn."""
+        return "tile" if self.has_folds else "seed"
+
+    @property
     def classes(self) -> list[str]:
         return list(self.runs.iloc[0]["iou"])
 

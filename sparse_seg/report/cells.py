@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparse_seg.report.blocks import Block
-from sparse_seg.report.intervals import Estimate, estimate
+from sparse_seg.report.intervals import Estimate, estimate, paired
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MISSING = "—"
 MIOU, POINTS, SHARE, EPOCHS = "{:.4f}", "{:+.1f}", "{:.1f}", "{:.1f}"
 LOSS_NAMES = {"focal": "partial focal", "ce": "partial cross-entropy"}
 ON_POINTS = "Scores are of held-out points: there are no masks, so no mIoU of full masks."
+UNIT = "A point is a hundredth of mIoU or IoU."
+BEST = "Final is the last epoch; best is the maximum over epochs on the same validation images, and flattered by that."
 SHORT_NAMES = {"focal": "focal", "ce": "CE"}
 
 
@@ -25,14 +30,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """number: "1" for Table 1. labels: how many of the leading columns name the row. notes: sentences below it."""
+    """labels: how many of the leading columns name the row. notes: sentences below it. number: "1" for Table 1."""
 
-    number: str
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
     labels: int = 1
+    number: str = ""
+    """Set by `tables_of`, from the name under which the table is registered."""
 
 
 def number(value: float, form: str) -> str:
@@ -69,7 +75,7 @@ def seeds(block: Block, axes: Mapping[str, Any]) -> Cell:
 
 
 def printed(value: float | None, form: str = MIOU) -> Cell:
-    """A figure of the report."""
+    """A published figure."""
     return Cell(MISSING) if value is None else Cell(number(value, form), number=value)
 
 
@@ -93,7 +99,7 @@ def sentence(
     over: str = "seed",
     more: str = "is higher",
 ) -> str:
-    """A difference a − b, paired over seeds or tiles, in plain words. published: the report's, in the same unit."""
+    """A difference a − b, paired over seeds or tiles, in plain words. published: that difference, in the same unit."""
     said = f" (the report, one run each: {number(published, POINTS)})" if published is not None else ""
     if value is None:
         return f"{name}: no {over} has both runs{said}."
@@ -110,6 +116,25 @@ def _p(value: Estimate) -> str:
     return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
+def difference(
+    name: str,
+    a: "pd.Series[float]",
+    b: "pd.Series[float]",
+    up: str,
+    down: str,
+    published: float | None = None,
+    over: str = "seed",
+) -> str:
+    """The sentence on a − b, two columns of scores from 0 to 1, in hundredths. up, down: what a and b are called."""
+    value = paired(a, b)
+    return sentence(name, value.times(100) if value else None, up, down, published, over=over)
+
+
+def published_column(block: Block) -> str:
+    """The header of published figures; they are of the Dubai images."""
+    return "report" if block.is_dubai else "report (Dubai)"
+
+
 def loss_name(loss: str, short: bool = False) -> str:
     return (SHORT_NAMES if short else LOSS_NAMES).get(loss, loss)
 
@@ -122,6 +147,10 @@ def coverage(block: Block) -> str:
 
 
 def _intervals(block: Block) -> str:
+    if block.has_folds:
+        return (
+            "± is half the 95 % interval of the mean over held-out tiles (t distribution); it does not cover the seed."
+        )
     images = sorted({len(v) for v in block.runs.get("val_images", []) if isinstance(v, list)})
     which = f"the {images[0]} validation images" if len(images) == 1 else "the validation images"
     if len(block.seeds) == 1:

@@ -16,11 +16,8 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import linregress
 
 from sparse_seg.report.intervals import Estimate, estimate
+from sparse_seg.report.rows import SATURATING_FROM
 
-SATURATING_FROM = 3
-"""Densities that fix the power law's three parameters. Its accuracy comes from the seeds, not from what it misses."""
-TESTED_FROM = 4
-"""Densities that leave one to contradict it."""
 STEEPEST = 2.0
 """Largest c: each doubling brings a quarter of the one before, which scores hardly tell from none."""
 STRAIGHT = 1e-3
@@ -123,12 +120,12 @@ def _slopes(x: Array, level: float, slope: float, c: float) -> Array:
 def _shape(x: Array, c: float) -> Array:
     """h(x), whose slope at 0 is 1."""
     k = c * np.log(2)
-    return x if c < STRAIGHT / 100 else -np.expm1(-k * x) / k
+    return x if c < STRAIGHT / 100 else np.asarray(-np.expm1(-k * x) / k)
 
 
 def _bend(x: Array, c: float) -> Array:
     """dh/dc, by its series where the difference would lose its digits."""
     k = c * np.log(2)
     if c < STRAIGHT / 10:
-        return -np.log(2) * x**2 / 2
-    return ((k * x + 1) * np.exp(-k * x) - 1) / (c * k)
+        return np.asarray(-np.log(2) * x**2 / 2)
+    return np.asarray(((k * x + 1) * np.exp(-k * x) - 1) / (c * k))

@@ -15,9 +15,9 @@ from sparse_seg.report import published
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import loss_name
 from sparse_seg.report.examples import examples
-from sparse_seg.report.gains import losses
-from sparse_seg.report.groups import FULL, Group, groups
+from sparse_seg.report.groups import Group, groups
 from sparse_seg.report.intervals import Estimate, estimate
+from sparse_seg.report.rows import FULL, losses
 
 DPI = 150
 # Okabe and Ito's colours, told apart with every colour blindness; line styles and markers tell them apart in grey.
@@ -158,7 +158,7 @@ def confusion(block: Block) -> Named | None:
 
 
 def _summed(rows: pd.DataFrame) -> "np.ndarray[Any, Any]":
-    return np.sum([np.asarray(m, np.float64) for m in rows["confusion_matrix"]], axis=0)
+    return np.asarray(sum(np.asarray(m, np.float64) for m in rows["confusion_matrix"]))
 
 
 def _matrix(axes: Axes, counts: "np.ndarray[Any, Any]", names: list[str]) -> None:

@@ -1,20 +1,19 @@
 """Runs that differ in points and seed only: their scores, their curves, and how to run what is missing."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import Cell, loss_name
-from sparse_seg.report.curves import SATURATING_FROM, TESTED_FROM, Curve, fit
-from sparse_seg.report.gains import losses
-from sparse_seg.report.results import GIVEN
+from sparse_seg.report.rows import FULL, GIVEN, SATURATING_FROM, losses, more_densities
 
-FULL = "all"
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sparse_seg.report.curves import Curve
+
 ENOUGH = 0.9
 """A density whose runs had less than this share of the points that it names is no point of a curve."""
 COMMAND = "python train.py -m "
@@ -43,10 +42,10 @@ class Group:
 
     @property
     def unit(self) -> str:
-        return unit_of(self.block)
+        return self.block.unit
 
     @cached_property
-    def runs(self) -> pd.DataFrame:
+    def runs(self) -> "pd.DataFrame":
         return self.block.cell(loss=self.loss, augment=self.augment).reset_index()
 
     @cached_property
@@ -81,14 +80,17 @@ class Group:
     @property
     def lacks_masks(self) -> bool:
         """Whether some training image has no mask, so that points=all is no full supervision."""
-        masks, images = (self.runs.get(c, pd.Series(dtype=float)) for c in ("train_masks", "train_images"))
-        return GIVEN in set(self.runs["points"]) or bool((masks < images).any())
+        known = {"train_masks", "train_images"} <= set(self.runs)
+        fewer = known and bool((self.runs["train_masks"] < self.runs["train_images"]).any())
+        return GIVEN in set(self.runs["points"]) or fewer
 
     @cached_property
-    def scores(self) -> dict[str, pd.DataFrame]:
+    def scores(self) -> "dict[str, pd.DataFrame]":
         """miou_final and iou_<class>, from 0 to 1 → a row per seed (per tile: the mean of its seeds), a column per
         density and, if it has runs, "all"; NaN where there is no run, or where a class has no IoU.
         """
+        import pandas as pd
+
         columns = ["miou_final", *(f"iou_{c}" for c in self.block.classes)]
         key = {"tile": "fold", "seed": "seed"}[self.unit]
         points = [*self.densities, *([FULL] if self.has_full else [])]
@@ -96,8 +98,10 @@ class Group:
         return {c: pd.DataFrame({p: m[c] for p, m in means.items()}) for c in columns}
 
     @cached_property
-    def curves(self) -> dict[str, Curve | None]:
+    def curves(self) -> "dict[str, Curve | None]":
         """The curve fitted to each of `scores`; None with fewer than two densities."""
+        from sparse_seg.report.curves import fit  # scipy's part in it is slow to import
+
         return {column: fit(scores[self.densities]) for column, scores in self.scores.items()}
 
     @property
@@ -107,11 +111,6 @@ class Group:
     @property
     def labels(self) -> tuple[Cell, Cell]:
         return Cell(loss_name(self.loss)), Cell(self.augment)
-
-
-def unit_of(block: Block) -> str:
-    """What its runs are repeated over: seed, or tile where tiles are held out in turn."""
-    return "tile" if block.has_folds else "seed"
 
 
 def groups(block: Block) -> list[Group]:
@@ -153,14 +152,6 @@ def missing(group: Group) -> list[str]:
     return [f"{group.name}: {'; '.join(reasons)}. {run}", command(group, wanted, units)]
 
 
-def more_densities(points: Sequence[int], below: int | None = None) -> list[int]:
-    """Densities that make them four: doublings and halvings of the largest, nearest first; all `below`, if given."""
-    largest = max(points, default=20)
-    candidates = [largest, 2 * largest, largest // 2, largest // 4, 4 * largest, 8 * largest]
-    new = [n for n in dict.fromkeys(candidates) if 1 <= n < (below or math.inf) and n not in points]
-    return sorted(new[: max(TESTED_FROM - len(points), 0)])
-
-
 def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
     """The sweep of these densities and seeds (or tiles) in the group's configuration, as far as its columns tell it."""
     run = group.runs.iloc[0]
@@ -169,7 +160,7 @@ def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
     words += [f"data.fold={joined(units)}"] if group.unit == "tile" else []
     for word, (column, default) in DEFAULTS.items():
         value = run.get(column, default)
-        value = "null" if pd.isna(value) else value
+        value = "null" if value is None or value != value else value
         if word == "model.encoder_weights" and value not in ("imagenet", "null"):
             value = f"FOLDER/{value}"  # a result knows a file's name only
         words += [f"{word}={value}"] if value != default else []

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-from scipy import stats
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.95
 
@@ -51,8 +51,16 @@ def paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Estimate | None:
     return _tested((a - b).dropna())
 
 
+def share(runs: "pd.Series[float]", full: "pd.Series[float]") -> Estimate | None:
+    """Mean over the seeds, their index, that both have of 100 · runs / full, in percent."""
+    return estimate((100 * runs / full).dropna())
+
+
 def _tested(values: Iterable[float]) -> Estimate | None:
     """As `estimate`, with the p of the t-test that the mean is 0, which for differences is the paired t-test."""
+    import numpy as np  # slow, and whoever lists the tables needs neither of the two
+    from scipy import stats
+
     x = np.asarray(list(values), np.float64)
     x = x[np.isfinite(x)]
     if x.size == 0:

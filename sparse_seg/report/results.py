@@ -11,6 +11,7 @@ import pandas as pd
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
 from sparse_seg.report.configuration import keys
+from sparse_seg.report.rows import GIVEN
 
 OUTPUTS = Path("outputs")
 LINES = Path("docs/results/runs.jsonl")
@@ -19,8 +20,6 @@ COLUMNS = (
     "miou_final", "miou_best", "iou", "loss_at_epoch_25", "seconds", "device", "precision", "commit",
 )  # fmt: skip
 """Columns of runs.csv; `iou` stands for one column per class."""
-GIVEN = "all given"
-"""points=all where a training image has no mask: its points, not full masks."""
 NEEDED = ("fingerprint", "study", "loss", "points", "augment", "split", "seed", "miou_final", "val_miou", "figures")
 Result = dict[str, Any]
 
@@ -132,8 +131,13 @@ def frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    iou = {f"iou_{name}": float("nan") if v is None else v for name, v in result.get("iou", {}).items()}
-    return {"folder": None, **result, **iou, "points": GIVEN if _lacks_masks(result) else result["points"]}
+    iou = {f"iou_{name}": _number(v) for name, v in result.get("iou", {}).items()}
+    scores = {f"score_{name}": _number(v) for name, v in (result.get("scores") or {}).items()}
+    return {"folder": None, **result, **iou, **scores, "points": GIVEN if _lacks_masks(result) else result["points"]}
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _lacks_masks(result: Mapping[str, Any]) -> bool:
@@ -163,11 +167,13 @@ def keep(results: Sequence[Mapping[str, Any]], path: Path) -> int:
 
 
 def csv_text(results: Iterable[Mapping[str, Any]]) -> str:
-    """runs.csv: a row per run with COLUMNS; what is undefined is empty."""
+    """runs.csv: a row per run with COLUMNS, then the further scores; what is undefined is empty."""
     table = pd.DataFrame([_row(r) for r in results])
     iou = [c for c in table.columns if c.startswith("iou_")]
     columns = [c for name in COLUMNS for c in (iou if name == "iou" else [name])]
-    table = table.reindex(columns=columns)
+    scores = [c for c in table.columns if c.startswith("score_")]
+    names = {c: c.removeprefix("score_") for c in scores if c.removeprefix("score_") not in columns}
+    table = table.reindex(columns=[*columns, *scores]).rename(columns=names)
     table["fold"] = table["fold"].astype("Int64")
     return table.to_csv(index=False, lineterminator="\n")
 

@@ -6,7 +6,8 @@ import pytest
 from studies import Write, load, made, run_main
 
 from sparse_seg.report import results
-from sparse_seg.report.tables import table1, table2
+from sparse_seg.report.tables.density import table1
+from sparse_seg.report.tables.losses import table2
 
 
 def test_runs_of_other_configurations_stand_apart_and_their_keys_are_named(tmp_path: Path, write: Write) -> None:

@@ -18,9 +18,10 @@ from scipy import stats
 from studies import folder_of, load, made, make_result, run_main
 
 from sparse_seg.classes import LAND_COVER
-from sparse_seg.report.budget import budget_tables
 from sparse_seg.report.curves import fit
-from sparse_seg.report.groups import DEFAULTS, Group, groups, more_densities
+from sparse_seg.report.groups import DEFAULTS, Group, groups
+from sparse_seg.report.rows import more_densities
+from sparse_seg.report.tables import tables_of
 from sparse_seg.runs import result
 
 # IoU of each class is A − B · n^(−1/2); Road lacks most to full masks.
@@ -67,7 +68,7 @@ def only(tmp_path: Path) -> Group:
 
 def notes(tmp_path: Path) -> str:
     (block,) = load(tmp_path)
-    return "\n".join(n for t in budget_tables(block) for n in t.notes)
+    return "\n".join(n for t in tables_of(block, budget=True) for n in t.notes)
 
 
 def table_of(values: Any, points: Sequence[int]) -> pd.DataFrame:
@@ -161,7 +162,7 @@ def test_densities_to_add_are_doublings_and_halvings() -> None:
 def test_tables_hold_the_curve_the_share_and_the_limiting_classes(tmp_path: Path, study: Study) -> None:
     study([5, 10, 20, 50, "all"], range(3))
     (block,) = load(tmp_path)
-    seven, eight = (made(t) for t in budget_tables(block))
+    seven, eight = (made(t) for t in tables_of(block, budget=True))
     full, fifty = np.mean(list(LIMIT.values())), np.mean(list(power_law(50).values()))
     row = seven["partial focal report 50"]
     assert (row["final mIoU"], row["fitted curve"]) == (f"{fifty:.4f} ± 0.0000", f"{fifty:.4f} ± 0.0000")
@@ -219,7 +220,7 @@ def test_without_full_masks_the_classes_are_held_against_the_best_and_the_comman
     )
     assert re.search(r"Road limits mIoU most: .* points below the best class \(Water\)", said)
     (block,) = load(tmp_path)
-    seven, eight = (made(t) for t in budget_tables(block))
+    seven, eight = (made(t) for t in tables_of(block, budget=True))
     assert seven["partial focal report 50"]["share of full in %"] == "—"
     assert eight["partial focal report Road"]["gap to full"] == "—"
 
@@ -236,7 +237,7 @@ def test_one_density_says_what_is_missing(tmp_path: Path, study: Study) -> None:
 def test_one_seed_has_a_curve_without_band_or_interval(tmp_path: Path, study: Study) -> None:
     study([5, 10, 20, 50, "all"], [0])
     (block,) = load(tmp_path)
-    tables = budget_tables(block)
+    tables = tables_of(block, budget=True)
     assert not any("±" in cell.text for t in tables for row in t.rows for cell in row)
     said = notes(tmp_path)
     assert "No band: it takes two seeds" in said and "one seed gives no interval" in said
@@ -283,7 +284,7 @@ def test_runs_of_another_configuration_are_no_point_of_the_curve(tmp_path: Path,
     study([50], range(2), **{"optimizer.lr": 1e-3})
     found = [g for block in load(tmp_path) for g in groups(block)]
     assert sorted(g.densities for g in found) == [[5, 20], [50]]
-    (lone,) = (budget_tables(b) for b in load(tmp_path) if groups(b)[0].densities == [50])
+    (lone,) = (tables_of(b, budget=True) for b in load(tmp_path) if groups(b)[0].densities == [50])
     assert any("optimizer.lr=0.001" in n for n in lone[0].notes if n.startswith("python train.py"))
 
 
@@ -310,7 +311,7 @@ def test_held_out_tiles_stand_in_for_seeds(tmp_path: Path, study: Study) -> None
 def test_a_class_without_iou_breaks_nothing(tmp_path: Path, study: Study) -> None:
     study([5, 20, 50], range(2), lambda n: power_law(n) | {"Road": float("nan")})
     (block,) = load(tmp_path)
-    eight = made(budget_tables(block)[1])
+    eight = made(tables_of(block, budget=True)[1])
     assert (eight["partial focal report Road"]["IoU now"], eight["partial focal report Road"]["gain"]) == ("—", "—")
     assert list(eight)[-1] == "partial focal report Road"
 
@@ -318,7 +319,7 @@ def test_a_class_without_iou_breaks_nothing(tmp_path: Path, study: Study) -> Non
 def test_full_masks_alone_have_no_curve(tmp_path: Path, study: Study) -> None:
     study(["all"], range(2))
     (block,) = load(tmp_path)
-    (seven,) = budget_tables(block)
+    (seven,) = tables_of(block, budget=True)
     assert "there are full masks only" in " ".join(seven.notes) and "points=5,10,20,40" in " ".join(seven.notes)
 
 

@@ -31,7 +31,8 @@ def test_a_word_for_a_table_prints_that_table_of_the_report(
     ("words", "message"),
     [
         (["nothing"], "study 'nothing' has no finished run"),
-        (["report", "--tables", "9"], "there is no table 9"),
+        (["report", "--tables", "12"], "there is no table 12; choose from 1, 2, 3, 4, 5, 6, 9"),
+        (["report", "--tables", "8"], "--budget STUDY prints table 8"),
         (["report", "--tables", "6"], "belongs to table 6"),
         (["--status", "nothing"], "there is no study in"),
     ],

@@ -10,7 +10,9 @@ import pytest
 from studies import Write, leave_failed, leave_unfinished, load, made, run_main, whole_grid
 
 from sparse_seg.report import status
-from sparse_seg.report.tables import table1, table2, table3
+from sparse_seg.report.tables.classes import table3
+from sparse_seg.report.tables.density import table1
+from sparse_seg.report.tables.losses import table2
 from sparse_seg.runs.folder import held
 
 

@@ -10,7 +10,10 @@ from scipy import stats
 from studies import CE, EPOCHS, FOCAL, Write, load, made, run_main, tile_folds, whole_grid
 
 from sparse_seg.classes import LAND_COVER
-from sparse_seg.report.tables import epochs_to, table1, table2, table3, tables_of
+from sparse_seg.report.tables import tables_of
+from sparse_seg.report.tables.classes import table3
+from sparse_seg.report.tables.density import table1
+from sparse_seg.report.tables.losses import epochs_to, table2
 
 
 def test_tables_hold_means_intervals_and_the_reports_figures(tmp_path: Path, write: Write) -> None:

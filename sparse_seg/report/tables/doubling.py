@@ -1,102 +1,27 @@
-"""Would more clicks help? Tables 7 and 8: the curve over points per class, its next doubling, the limiting classes."""
+"""Table 8: would more points help? The next doubling of points per class, and the classes that limit."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sparse_seg.report.blocks import Block
-from sparse_seg.report.cells import MIOU, MISSING, POINTS, SHARE, Cell, Table, count, coverage, number, seeds, shown
-from sparse_seg.report.curves import TESTED_FROM, Curve
-from sparse_seg.report.gains import share_of
-from sparse_seg.report.groups import FULL, Group, groups, joined, missing, more_densities, unit_of
+from sparse_seg.report.cells import MIOU, MISSING, POINTS, SHARE, Cell, Table, number, shown
+from sparse_seg.report.groups import Group, groups
 from sparse_seg.report.intervals import Estimate, estimate, paired
+from sparse_seg.report.rows import FULL
+from sparse_seg.report.tables import table
 
 
-def budget_tables(block: Block) -> list[Table]:
-    """Table 7, final mIoU over points per class with the fitted curve, and Table 8, the next doubling by class."""
-    found = groups(block)
-    with_points = [g for g in found if g.densities]
-    return [_curve_table(block, found), *([_class_table(block, with_points)] if with_points else [])]
-
-
-def _curve_table(block: Block, found: Sequence[Group]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    notes = [_covered(block)]
-    for group in found:
-        scores, curve = group.scores["miou_final"], group.curves["miou_final"]
-        full = scores[FULL] if group.has_full else None
-        for n in group.densities:
-            fitted = shown(curve.value(n) if curve else None, MIOU)
-            share = shown(share_of(scores[n], full) if full is not None else None, SHARE)
-            rows.append((*group.labels, count(n), shown(estimate(scores[n]), MIOU), fitted, share, _n(group, n)))
-        if full is not None:
-            rest = (Cell(MISSING), Cell(MISSING), _n(group, FULL))
-            rows.append((*group.labels, Cell(FULL), shown(estimate(full), MIOU), *rest))
-        if curve:
-            double = 2 * group.densities[-1]
-            value = shown(curve.value(double), MIOU)
-            rows.append((*group.labels, Cell(f"{double} (not run)"), Cell(MISSING), value, Cell(MISSING), count(0)))
-            notes.append(_fitted(group, curve))
-        notes += [*_left_out(group), *missing(group)]
-    names = ("loss", "augment", "points per class", "final mIoU", "fitted curve", "share of full in %")
-    header = (*names, f"{unit_of(block)}s")
-    return Table("7", "label budget (final mIoU over points per class)", header, tuple(rows), tuple(notes), labels=3)
-
-
-def _left_out(group: Group) -> list[str]:
-    """What no curve is fitted to, or no share taken of, and why."""
-    said = [
-        f"{group.name}: points={n} is left out: the images had too few points for it. Its runs trained on "
-        f"{times:.1f} times as many as those of points={group.densities[0]}."
-        for n, times in group.short.items()
-    ]
-    if group.lacks_masks and not group.has_full:
-        said.append(
-            f"{group.name}: some training image has no mask, so points={FULL} is all given points, no full supervision."
-        )
-    return said
-
-
-def _n(group: Group, points: Any) -> Cell:
-    if group.unit == "tile":
-        return count(int(group.scores["miou_final"][points].count()))
-    return seeds(group.block, {"loss": group.loss, "augment": group.augment, "points": points})
-
-
-def _covered(block: Block) -> str:
-    if not block.has_folds:
-        return coverage(block)
-    return "± is half the 95 % interval of the mean over held-out tiles (t distribution); it does not cover the seed."
-
-
-def _fitted(group: Group, curve: Curve) -> str:
-    d, more = len(curve.points), joined(more_densities(curve.points))
-    tested = f"a fourth, points={more}, would test its shape" if d < TESTED_FROM else f"{d} densities test its shape"
-    if law := curve.power_law:
-        a, b, c = (number(v, "{:.3f}") for v in law)
-        values = f"a = {a}, b = {b}, c = {c}"
-        which = f"fitted: the saturating power law a − b·n^(−c), {values} ({tested})"
-    elif curve.saturates:
-        which = f"fitted: the saturating power law, whose best c is 0, a straight line in log2 n ({tested})"
-    else:
-        which = (
-            f"fitted: a straight line in log2 n, as {d} densities cannot show how a curve flattens (more can: "
-            f"points={more}). It takes every doubling to bring the same; where the curve flattens, the next brings less"
-        )
-    band = f"Band: delta method over {len(curve.scores)} {group.unit}s, 95 %, t distribution, for a curve of this shape"
-    left_out = len(group.scores["miou_final"]) - len(curve.scores)
-    if len(curve.scores) < 2:
-        return f"{group.name}: {which}. No band: it takes two {group.unit}s with a run at every density."
-    rest = f" ({group.unit}s left out of it for lack of a density: {left_out})" if left_out else ""
-    return f"{group.name}: {which}. {band}{rest}."
-
-
-def _class_table(block: Block, found: Sequence[Group]) -> Table:
+@table("8", "the next doubling of points", folds=None, budget=True)
+def doubling_table(block: Block) -> Table | None:
+    """What the next doubling is expected to bring mIoU and each class; None if no run has points per class."""
+    found = [g for g in groups(block) if g.densities]
+    if not found:
+        return None
     rows: list[tuple[Cell, ...]] = []
     notes = [
         "Gaps and gains are in points (hundredths of mIoU or IoU), paired over "
-        f"{unit_of(block)}s; the gain is that of the next doubling, from the curve fitted to each class.",
+        f"{block.unit}s; the gain is that of the next doubling, from the curve fitted to each class.",
     ]
     for group in found:
         n = group.densities[-1]
@@ -112,7 +37,7 @@ def _class_table(block: Block, found: Sequence[Group]) -> Table:
         notes += [f"{group.name}: {line}" for line in (_doubling(group, whole), _limiting(group, parts))]
     header = ("loss", "augment", "class", "doubling", "IoU now", "gap to full", "gap to best", "gain")
     title = "the next doubling, and the classes that limit (IoU at the largest density)"
-    return Table("8", title, header, tuple(rows), tuple(notes), labels=3)
+    return Table(title, header, tuple(rows), tuple(notes), labels=3)
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,23 @@
 """Table 6: one tile held out after the other."""
 
+import math
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
-from sparse_seg import metrics
 from sparse_seg.report.blocks import Block
-from sparse_seg.report.cells import MIOU, MISSING, SHARE, Cell, Table, loss_name, number, sentence, shown
-from sparse_seg.report.gains import share_of
-from sparse_seg.report.intervals import estimate, paired
+from sparse_seg.report.cells import MIOU, MISSING, SHARE, Cell, Table, difference, loss_name, number, shown
+from sparse_seg.report.intervals import estimate, share
+from sparse_seg.report.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 Column = tuple[str, Any, str]
 """Loss, points, augmentation."""
 
 
+@table("6", "one tile held out after the other", folds=True)
 def tile_table(block: Block) -> Table | None:
     """Final mIoU per held-out tile, then the IoU of each class; a column per loss, points and augmentation."""
     found: set[Column] = set(zip(*(block.runs[a] for a in ("loss", "points", "augment")), strict=True))
@@ -38,10 +40,10 @@ def tile_table(block: Block) -> Table | None:
         *_shares(values),
     ]
     header = ("tile held out (fold)", *(_heading(c, columns) for c in columns))
-    return Table("6", "leave one tile out (final mIoU)", header, tuple(rows), tuple(notes))
+    return Table("leave one tile out (final mIoU)", header, tuple(rows), tuple(notes))
 
 
-def _runs(block: Block, column: Column) -> pd.DataFrame:
+def _runs(block: Block, column: Column) -> "pd.DataFrame":
     loss, points, augment = column
     return block.cell(loss=loss, points=points, augment=augment)
 
@@ -60,12 +62,16 @@ def _cell(block: Block, column: Column, values: "pd.Series[float]", fold: int) -
 
 def _as_one(block: Block, column: Column) -> list[float]:
     """mIoU, then each class's IoU, of the pixels of all tiles."""
+    import numpy as np
+
+    from sparse_seg import metrics  # which needs numpy
+
     matrix = np.sum([np.asarray(m) for m in _runs(block, column)["confusion_matrix"]], axis=0)
     return [metrics.mean_iou(matrix), *metrics.iou_per_class(matrix).tolist()]
 
 
 def _score(value: float, remark: str) -> Cell:
-    return Cell(MISSING + remark) if np.isnan(value) else Cell(number(value, MIOU) + remark, number=value)
+    return Cell(MISSING + remark) if math.isnan(value) else Cell(number(value, MIOU) + remark, number=value)
 
 
 def _missing(values: "pd.Series[float]", folds: list[int]) -> str:
@@ -99,9 +105,8 @@ def _differences(values: dict[Column, "pd.Series[float]"]) -> list[str]:
     for (loss, points, augment), ce in values.items():
         focal = values.get(("focal", points, augment))
         if loss == "ce" and focal is not None:
-            value = paired(ce, focal)
             name = f"CE − focal, {'full masks' if points == 'all' else f'{points} points'}, paired over tiles"
-            notes.append(sentence(name, value.times(100) if value else None, "CE", "focal", over="tile"))
+            notes.append(difference(name, ce, focal, "CE", "focal", over="tile"))
     return notes
 
 
@@ -109,8 +114,8 @@ def _shares(values: dict[Column, "pd.Series[float]"]) -> list[str]:
     notes = []
     for (loss, points, augment), scores in values.items():
         full = values.get((loss, "all", augment))
-        share = share_of(scores, full) if full is not None and points != "all" else None
-        if share is not None:
-            said = f"{loss_name(loss, short=True)}, {points} points: {shown(share, SHARE).text} % of the mIoU with full"
-            notes.append(f"{said} masks, the mean of {share.n} tiles' shares.")
+        part = share(scores, full) if full is not None and points != "all" else None
+        if part is not None:
+            said = f"{loss_name(loss, short=True)}, {points} points: {shown(part, SHARE).text} % of the mIoU with full"
+            notes.append(f"{said} masks, the mean of {part.n} tiles' shares.")
     return notes
