@@ -173,7 +173,7 @@ def test_words_in_sentences_exist() -> None:
 
 OTHER_WORDS = {
     "key", "group", "group.key",                                     # words.md on how a word is written
-    "trainer.gradient_clip_val", "callbacks.NAME._target_", "callbacks.panels", "data.source._target_", "loss.alpha",
+    "trainer.gradient_clip_val", "callbacks.NAME._target_", "scores.NAME._target_", "callbacks.panels", "data.source._target_", "loss.alpha",
     "callbacks.mine._target_", "hydra.launcher.jobs",
     "classes", "in_channels", "total_steps",                         # arguments in Python
     "alpha",
