@@ -53,8 +53,8 @@ lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## where the time goes; wants an idle machine
-	$(BIN)/python -m sparse_seg.bench
+bench: $(STAMP)  ## where the time goes; wants an idle machine (ARGS="a d": only these sections)
+	$(BIN)/python -m sparse_seg.bench $(ARGS)
 
 clean:  ## remove .venv and caches, not outputs/
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -6,4 +6,4 @@ from sparse_seg.names import export
 
 
 def __getattr__(name: str) -> Any:
-    return export(__name__, {"FirstStep": "__main__"}, name)
+    return export(__name__, {"FirstStep": "probe"}, name)
