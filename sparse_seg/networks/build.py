@@ -127,8 +127,8 @@ def _foreign(spare: list[str], used: set[str], encoder_name: str) -> list[str]:
     """
     spare = [k for k in spare if not k.endswith("num_batches_tracked")]
     if encoder_name.startswith("tu-"):
-        with torch.device("meta"):
-            whole = timm.create_model(encoder_name[3:], pretrained=False).state_dict()
+        # Not on the device "meta", on which timm builds all its networks only since 1.0.22.
+        whole = timm.create_model(encoder_name[3:], pretrained=False).state_dict()
         return [k for k in spare if k.removeprefix("encoder.").removeprefix("model.") not in whole]
     stages = {k.removeprefix("encoder.").split(".")[0] for k in used}
     return [k for k in spare if k.removeprefix("encoder.").split(".")[0] in stages]

@@ -83,7 +83,7 @@ def train(cfg: DictConfig, images: ImageSet, folder: Path, figures: identity.Fla
         _record_start(cfg, folder, data, resume, images.notes)
     seconds_setup = time.perf_counter() - started
     with _interruption_as_message(trainer, folder, cfg.overwrite):
-        trainer.fit(task, datamodule=data, ckpt_path=resume[0] if resume else None, weights_only=True)
+        trainer.fit(task, datamodule=data, ckpt_path=resume[0] if resume else None)
     if trainer.is_global_zero:
         _record_end(cfg, folder, figures, trainer, data, seconds_setup)
 

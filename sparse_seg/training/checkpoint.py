@@ -32,10 +32,17 @@ def save_atomically(content: object, path: Path) -> None:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's own writer stages files in $TMPDIR, which may be another, smaller disk."""
+    """Lightning's own writer stages files in $TMPDIR, which may be another, smaller disk.
+
+    Reading never unpickles more than tensors and plain values, which Lightning before 2.6 cannot be told elsewhere.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         save_atomically(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return content
 
 
 class RunCheckpoint(Checkpoint):

@@ -18,7 +18,9 @@ def native_precision(accelerator: str) -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
         return "32-true"
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    # A torch before 2.6 has no such questions. 32-true is right on every CPU, if slower on some.
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    native = any(getattr(torch.cpu, question, bool)() for question in asked)
     return "bf16-mixed" if native else "32-true"
 
 

@@ -74,6 +74,8 @@ def test_content_changes_with_whatever_changes_pixels(samples: list[Sample]) -> 
 
 def test_pixels_change_with_the_version_alone() -> None:
     """Every 16th pixel. Within 2, since processors round differently; other draws change them by more."""
+    if tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 13):
+        pytest.skip("OpenCV before 4.13 draws other thick lines, so that other houses find room")
     image, mask = synthetic_samples(2, 64, groups=1)[1].read()
     red = [[78, 135, 98, 115], [75, 136, 83, 113], [102, 112, 76, 147], [188, 132, 107, 92]]
     green = [[78, 122, 97, 121], [76, 124, 66, 106], [105, 114, 75, 142], [184, 122, 104, 83]]
