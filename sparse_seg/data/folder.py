@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse_seg.classes import Classes
 from sparse_seg.data.classfile import read_classes
-from sparse_seg.data.layout import MASK_SUFFIXES, by_name, find
+from sparse_seg.data.layout import by_name, find
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
@@ -21,6 +21,7 @@ from sparse_seg.points.records import Bad, Place
 from sparse_seg.points.sources import within
 from sparse_seg.raster.beside import content
 from sparse_seg.raster.masks import Picture, holds_numbers, probe, read_sample
+from sparse_seg.raster.readers import MASK_SUFFIXES, SUFFIXES
 
 LARGEST = 2**28
 """Pixels of an image that is read as a whole; a larger one wants `data.tile`."""
@@ -67,7 +68,7 @@ def files_of(
     found = find(folder, str(images))
     if not found:
         raise UserError(
-            f"no image (.jpg, .png, .tif) in {folder / images}\n"
+            f"no image ({', '.join(SUFFIXES)}) in {folder / images}\n"
             "name their folder or a pattern, relative to data.root: data.images=FOLDER, data.images='*/images'"
         )
     points = [folder / name for name in default_names() if (folder / name).is_file()]
@@ -185,7 +186,7 @@ def _samples(
 ) -> list[Sample]:
     """One sample, or one for each window that has a mask or a point."""
     group = key.rpartition("/")[0] or key
-    plain = not picture.is_geotiff and not picture.has_alpha and bands is None and scale is None and tile is None
+    plain = picture.is_plain and not picture.has_alpha and bands is None and scale is None and tile is None
     if plain and picture.mask and picture.mask.suffix.lower() == ".png" and not holds_numbers(picture.mask, classes):
         sample = pair_sample(picture.path, picture.mask, key, group, classes)  # as Dubai's, and its cache
         return [replace(sample, points=points)]

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from sparse_seg.errors import UserError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
-MASK_SUFFIXES = (".png", ".tif", ".tiff")
+from sparse_seg.raster.readers import SUFFIXES
 
 
 def find(root: Path, pattern: str, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:

@@ -21,7 +21,7 @@ from sparse_seg.points.formats import label_names, read_own_points, used_labels
 from sparse_seg.points.records import Bad, Place
 from sparse_seg.raster.images import open_image
 from sparse_seg.raster.masks import Picture, probe
-from sparse_seg.raster.readers import GEO_SUFFIXES, colour_table, open_geotiff
+from sparse_seg.raster.readers import GEO_SUFFIXES, colour_table, open_geotiff, reader_of
 
 MOST = 40
 """More colours or values than this are no classes but a photograph, or the work of JPEG."""
@@ -78,9 +78,8 @@ def _look(files: Files) -> Found:
     found = Found()
     for key, path in files.images.items():
         try:
-            picture = found.pictures[key] = probe(path)
-            if not picture.is_geotiff:
-                open_image(path, any_depth=True)
+            found.pictures[key] = probe(path)
+            reader_of(path).verify(path)
         except UserError as error:
             found.damaged.append(_first(error))
             found.pictures.pop(key, None)

@@ -1,6 +1,5 @@
 """Pixels of one's own images and masks, whole or by windows."""
 
-import struct
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +15,17 @@ from sparse_seg.classes import IGNORE_INDEX, Classes, Image, Mask
 from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour
 from sparse_seg.raster.images import open_image
-from sparse_seg.raster.readers import GEO_SUFFIXES, Raster, colour_table, import_rasterio, open_geotiff, open_raster
+from sparse_seg.raster.readers import (
+    GEO_SUFFIXES,
+    GeoTiff,
+    PlainImage,
+    Raster,
+    colour_table,
+    import_rasterio,
+    open_geotiff,
+    open_raster,
+    reader_of,
+)
 
 Window = tuple[int, int, int, int]
 """row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
@@ -39,9 +48,7 @@ class OffPaletteWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Picture:
-    """The header of an image. crs, transform: of a GeoTIFF, as rasterio's, else None. mask: its file, if any. bands: of
-    a GeoTIFF, with alpha.
-    """
+    """An image that is not read yet: its file and that of its mask, if any, and what `raster.formats.Header` says."""
 
     path: Path
     height: int
@@ -55,7 +62,12 @@ class Picture:
 
     @property
     def is_geotiff(self) -> bool:
-        return self.path.suffix.lower() in GEO_SUFFIXES
+        return issubclass(reader_of(self.path), GeoTiff)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a PNG or a JPEG."""
+        return issubclass(reader_of(self.path), PlainImage)
 
 
 def probe(path: Path, mask: Path | None = None) -> Picture:
@@ -73,24 +85,7 @@ def probe(path: Path, mask: Path | None = None) -> Picture:
 
 
 def _probe(path: Path) -> Picture:
-    if path.suffix.lower() in GEO_SUFFIXES:
-        with open_geotiff(path) as file:
-            transform = None if file.transform.is_identity else file.transform
-            kind = f"{'/'.join(dict.fromkeys(file.dtypes))} × {file.count}"
-            has_alpha = any(c.name == "alpha" for c in file.colorinterp)
-            return Picture(path, file.height, file.width, None, file.crs, transform, has_alpha, kind, file.count)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path) as file:
-                has_alpha = "A" in file.getbands() or "transparency" in file.info
-                return Picture(path, file.height, file.width, has_alpha=has_alpha, kind=file.mode)
-    except PIL.Image.DecompressionBombError as error:
-        raise UserError(f"{path} is too large for its format: save it as GeoTIFF ({error})") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise UserError(
-            f"{path} is damaged or no image: {error}\nreplace it by an intact copy, or move it away"
-        ) from error
+    return Picture(path, **vars(reader_of(path).header(path)))
 
 
 def read_sample(
@@ -127,17 +122,17 @@ def _read_image(
     image = np.zeros((height, width, 3 if bands is None else len(bands)), np.uint8)
     valid = np.zeros((height, width), np.bool_)
     here = slice(inner[0]), slice(inner[1])
-    if picture.is_geotiff:
+    if reader_of(picture.path).whole:
+        image[here], valid[here] = _held(picture.path, bands, scale).read(row, col, *inner)
+    else:
         with open_raster(picture.path, bands, scale) as raster:
             image[here], valid[here] = raster.read(row, col, *inner)
-    else:
-        image[here], valid[here] = _held(picture.path, bands, scale).read(row, col, *inner)
     return image, valid
 
 
 @lru_cache(maxsize=1)
 def _held(path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] | None) -> Raster:
-    """A plain image, decoded once for all of its windows, which come one after the other."""
+    """An image that is read as a whole, decoded once for all of its windows, which come one after the other."""
     with ExitStack() as stack:
         return stack.enter_context(open_raster(path, bands, scale))
 
@@ -215,7 +210,7 @@ def _rgb(values: NDArray[Any], palette: NDArray[np.uint8] | None) -> NDArray[Any
     """values: (bands, H, W) of a GeoTIFF → colours (H, W, 3)."""
     if palette is None:
         return np.stack([values[k if len(values) >= 3 else 0] for k in range(3)], axis=-1)
-    return palette[values[0]]
+    return np.asarray(palette[values[0]])
 
 
 def _coloured(rgb: NDArray[Any], classes: Classes) -> tuple[Mask, NDArray[np.bool_]]:

@@ -1,0 +1,201 @@
+"""What reads images: a registry suffix → reader, and what readers share.
+
+A format is a subclass of `Raster`:
+
+    @register(".toy")
+    class Toy(Raster): ...
+
+Every list of suffixes is made of what is registered. `raster.readers` has those that are there.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparse_seg.errors import UserError
+
+Scale = tuple[float, float]
+Window = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Of an image that is not read yet.
+
+    height, width: pixels. crs, transform: as `Raster` has them. kind: pixel type and bands, for people. bands: with
+    alpha.
+    """
+
+    height: int
+    width: int
+    crs: Any = None
+    transform: Any = None
+    has_alpha: bool = False
+    kind: str = "uint8 × 3"
+    bands: int = 3
+
+
+class Raster(ABC):
+    """An image that is open for reading; a format of images is a subclass that is registered.
+
+    A subclass sets the attributes below when it is made and reads a window in `_read`.
+
+    Args:
+        path: the file.
+        bands: the numbers of the bands to read, None for the usual ones; see `chosen_bands`.
+        scale: what becomes black and white of pixels that are not uint8; see `needed_scale` and `to_uint8`.
+        stack: closes what is open when the image is no longer read.
+
+    Attributes:
+        height, width: pixels.
+        count: how many bands `read` returns.
+        crs: rasterio's CRS or None.
+        transform: the affine transform of pixel (column, row) to the CRS, None where the file has none.
+        whole: of the class: whether the image is decoded as a whole when it is opened, and nothing stays open.
+    """
+
+    whole: ClassVar[bool] = False
+
+    height: int
+    width: int
+    count: int
+    crs: Any = None
+    transform: Any = None
+
+    @abstractmethod
+    def __init__(
+        self, path: Path, bands: Sequence[int] | None, scale: Sequence[float] | None, stack: ExitStack
+    ) -> None: ...
+
+    @classmethod
+    def header(cls, path: Path) -> Header:
+        """What is known of an image before it is read. Raises UserError if it cannot be opened."""
+        with ExitStack() as stack:
+            file = cls(path, None, None, stack)
+            return Header(file.height, file.width, file.crs, file.transform, bands=file.count)
+
+    @classmethod
+    def verify(cls, path: Path) -> None:
+        """Raise UserError if a file is damaged, as far as that can be told without reading a large one."""
+        cls.header(path)
+
+    def read(self, row: int, col: int, height: int, width: int) -> Window:
+        """Read a window that lies within the image.
+
+        Returns the image, uint8 (height, width, count), and valid, bool (height, width): False where the nodata value
+        in all bands read, an alpha band, a mask or a NaN says that there is no image. The image is 0 there.
+
+        Raises:
+            UserError: the file is damaged.
+            ValueError: the window reaches beyond the image.
+        """
+        if min(row, col) < 0 or min(height, width) < 1 or row + height > self.height or col + width > self.width:
+            raise ValueError(f"window {(row, col, height, width)} is not within {self.height}×{self.width} pixels")
+        image, valid = self._read(row, col, height, width)
+        image[~valid] = 0
+        return image, valid
+
+    @abstractmethod
+    def _read(self, row: int, col: int, height: int, width: int) -> Window: ...
+
+
+Format = TypeVar("Format", bound=type[Raster])
+_READERS: dict[str, type[Raster]] = {}
+_MASKS: dict[str, None] = {}
+SUFFIXES = _READERS.keys()
+"""Of all images that can be read, in lower case; a file may have them in any case. Grows with what is registered."""
+MASK_SUFFIXES = _MASKS.keys()
+"""Of those that `raster.masks` reads as masks."""
+
+
+def register(*suffixes: str, masks: bool = False) -> Callable[[Format], Format]:
+    """Make a decorator that adds a format of images.
+
+    Args:
+        suffixes: of its files, in lower case with the dot.
+        masks: whether `raster.masks` can read such files as masks.
+
+    Returns:
+        The decorator; it returns the class as it is.
+    """
+
+    def add(reader: Format) -> Format:
+        _READERS.update(dict.fromkeys(suffixes, reader))
+        _MASKS.update(dict.fromkeys(suffixes) if masks else {})
+        return reader
+
+    return add
+
+
+def reader_of(path: Path) -> type[Raster]:
+    """The reader of an image, by its suffix. Raises UserError if there is none."""
+    try:
+        return _READERS[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(SUFFIXES)
+        raise UserError(f"{path} is no image that can be read: its name must end in {known}") from None
+
+
+@contextmanager
+def open_raster(
+    path: Path, bands: Sequence[int] | None = None, scale: Sequence[float] | None = None
+) -> Iterator[Raster]:
+    """Open an image for reading by windows.
+
+    path: a file with one of SUFFIXES. bands: the numbers of the bands to read, from 1 as in GDAL and in any order; None
+    for the first three without alpha, or a single one three times. A band of a GeoTIFF that is marked as alpha is an
+    image like the others where `bands` names it: unless told otherwise, GDAL marks the fourth of four uint8 bands so.
+    A palette is looked up.
+    scale: (low, high), the values that become 0 and 255 with all between in proportion and all beyond clipped. uint8
+    is taken as it is, with or without a scale; every other type needs one.
+
+    Raises:
+        UserError: no such file, damaged, no such band, or a type other than uint8 without a scale.
+    """
+    if scale is not None and not (len(scale) == 2 and scale[0] < scale[1]):
+        raise UserError(f"data.scale={list(scale)} must be two numbers, the lower one first")
+    with ExitStack() as stack:
+        yield reader_of(path)(path, bands, scale, stack)
+
+
+def chosen_bands(
+    path: Path, bands: Sequence[int] | None, colour: list[int], existing: list[int] | None = None
+) -> list[int]:
+    """The numbers of the bands to read. colour: those without alpha. existing: those that may be named, if others."""
+    if bands is None:
+        if len(colour) == 2 or not colour:
+            raise UserError(f"{path} has {len(colour)} bands without alpha: say which to use, data.bands=[1,2]")
+        return colour[:1] * 3 if len(colour) == 1 else colour[:3]
+    existing = existing or colour
+    for band in bands:
+        if band not in existing:
+            raise UserError(
+                f"data.bands={list(bands)}: {path} has no band {band}, only {', '.join(map(str, existing))}"
+            )
+    if not bands:
+        raise UserError("data.bands=[] names no band: leave it out to use the first three")
+    return list(bands)
+
+
+def needed_scale(path: Path, dtype: str, scale: Sequence[float] | None) -> Scale:
+    """The values of black and white of pixels of another type than uint8. Raises UserError if none are given."""
+    if "complex" in dtype:
+        raise UserError(f"{path} has pixels of type {dtype}: only real numbers can be read")
+    if scale is None:
+        raise UserError(
+            f"{path} has pixels of type {dtype}, not uint8: say which values are black and white, data.scale=[low,high]"
+        )
+    return float(scale[0]), float(scale[1])
+
+
+def to_uint8(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
+    """values of any type → uint8, in proportion between those of black and white; NaN is black."""
+    low, high = scale
+    scaled = np.clip((values.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+    return np.asarray(np.rint(np.nan_to_num(scaled, copy=False)), np.uint8)
