@@ -77,7 +77,7 @@ def make_result(miou: float = 0.5, **axes: Any) -> dict[str, Any]:
         for e in range(EPOCHS)
     ]
     confusion = _confusion(miou + 0.15, axes.get("seed", 0))
-    made = result.build_result(cfg, choices, figures, LAND_COVER.names, rows, confusion)
+    made = result.build_result(cfg, choices, figures, LAND_COVER.names, rows, confusion, {})
     return made | {"val_images": [f"image {i}" for i in range(14)], "device": "cpu", "threads": 2}
 
 
