@@ -1,10 +1,11 @@
 """Recipes of CONTRIBUTING.md, each carried out with a tiny example: a part is added, and no other file changes.
 
-Those of methods, networks, scores, formats and tables are tested beside what they add to, in the folders of tests.
+Those of formats and tables are carried out beside what they add to, in tests/raster, tests/points and tests/report.
 """
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ from sklearn.metrics import cohen_kappa_score
 from sparse_seg.networks.build import NormalisedNetwork
 from sparse_seg.networks.trained import load_trained
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+SEAMS = ["loss", "method", "network", "score", "image format", "points format", "data set", "table", "launcher"]
 LOSS = '''
 import torch
 from torch import Tensor, nn
@@ -233,3 +236,12 @@ def test_recipe_of_a_launcher(tmp_path: Path) -> None:
     assert ended.returncode == 1 and "1 of 2 runs failed" in ended.stderr
     assert len(list(tmp_path.glob("outputs/runs/*/result.json"))) == 1
     assert ended.stdout.index("data.source.seed=1") < ended.stdout.index("data.source.seed=0")
+
+
+def test_every_recipe_names_its_test() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    _, *recipes = re.split(r"^### ", page.partition("## Recipes")[2], flags=re.MULTILINE)
+    assert [text.splitlines()[0].split(" ", 1)[1] for text in recipes] == SEAMS
+    for text in recipes:
+        ((name, path),) = re.findall(r"\[([\w/]+)\]\((tests/[\w/]*test_\w+\.py)\)", text)
+        assert path.startswith(name) or f"def {name}" in (ROOT / path).read_text(encoding="utf-8")
