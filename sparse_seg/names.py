@@ -26,7 +26,10 @@ RENAMED = {
 ONCE = ("sparse_seg.data.folder",)
 """Data sources whose options older runs state twice: `data.bands` and, the same, `data.source.bands`."""
 
-ADDED: dict[str, dict[str, Any]] = {"sparse_seg.networks.create": {"arch": "unet"}}
+ADDED: dict[str, dict[str, Any]] = {
+    "sparse_seg.networks.create": {"arch": "unet"},
+    "sparse_seg.data.SparsePointsDataModule": {"on_bad_point": "error"},
+}
 """Exported name → arguments that it has got since, with the value that older runs had without saying so."""
 
 METHOD = {"method._target_": "sparse_seg.training.SegmentationTask", "method._partial_": True}

@@ -9,8 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from cli import configuration
 
 from sparse_seg.report.__main__ import main
+from sparse_seg.report.configuration import keys
+from sparse_seg.report.results import read_lines
+from sparse_seg.runs.identity import FILES, flatten
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -96,3 +100,18 @@ def test_the_text_quotes_the_tables() -> None:
     quoted = re.findall(r"[+−]?\d+\.\d+(?: (?:±|to) [+−]?\d+\.\d+)*", text)
     assert sum("±" in figure for figure in quoted) > 20
     assert not [figure for figure in quoted if not re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", tables)]
+
+
+@pytest.mark.parametrize("name", ["runs", "cpu", "splits", "causes", "clicks"])
+def test_a_run_of_today_is_the_same_as_its_kept_line(name: str) -> None:
+    """Whatever the configuration has got since: a line with none of it stands with a run that says it."""
+    lines = read_lines(RESULTS / f"{name}.jsonl")
+    with configuration() as configured:
+        for line in {(r["loss"], r["augment"], r["scheduler"], r["points"], r["fold"]): r for r in lines}.values():
+            given = {k: line[k] for k in ("loss", "augment", "scheduler", "optimizer", "points", "seed", "split")}
+            given |= {"model.encoder": line["encoder"], "data.size": line["size"], "optimizer.lr": line["lr"]}
+            given |= {k: line["figures"][k] for k in ("data.fold", "data.split_seed", "data.val_tiles")}
+            words = [f"{k}={'null' if v is None else v}" for k, v in given.items()]
+            decided = {k: line["figures"][k] for k in (*FILES, "trainer.precision", "channels_last")}
+            today = flatten(configured(*words)[0]) | decided | {"data.content": "4f"}
+            assert len(set(keys([line["figures"], today]))) == 1
