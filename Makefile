@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 REPORT := $(BIN)/python -m sparse_seg.report
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test test-all lint bench clean table1 table2 table3 tables figures report dashboard
+.PHONY: help setup data demo test test-all test-oldest lint bench clean table1 table2 table3 tables figures report dashboard
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -41,12 +41,15 @@ report: $(STAMP)  ## write all tables and figures as one page, outputs/report.ht
 dashboard: $(STAMP)  ## open TensorBoard on all studies
 	$(BIN)/tensorboard --logdir outputs
 
-test test-all: export SPARSE_SEG_DATA ?= $(if $(wildcard data/dubai),$(CURDIR)/data/dubai)
+test test-all test-oldest: export SPARSE_SEG_DATA ?= $(if $(wildcard data/dubai),$(CURDIR)/data/dubai)
 test: $(STAMP)  ## the tests; those on real images need SPARSE_SEG_DATA or data/dubai
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: $(STAMP)  ## the slow tests, too: twenty kills, launchers
 	$(BIN)/python -m pytest
+
+test-oldest: $(STAMP)  ## a selection with the oldest versions allowed, in .venv-oldest; only torch is that of .venv
+	.ci/oldest
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -56,5 +59,5 @@ lint: $(STAMP)  ## ruff and mypy
 bench: $(STAMP)  ## where the time goes; wants an idle machine (ARGS="a d": only these sections)
 	$(BIN)/python -m sparse_seg.bench $(ARGS)
 
-clean:  ## remove .venv and caches, not outputs/
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+clean:  ## remove .venv, .venv-oldest and caches, not outputs/
+	rm -rf $(VENV) .venv-oldest .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
