@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import segmentation_models_pytorch as smp
@@ -12,7 +13,10 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from sparse_seg.errors import UserError
+from sparse_seg.networks.sizes import USUAL
 
+ARCHITECTURES = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
+FITTING = {"dpt": "a tu- encoder, such as tu-vit_tiny_patch16_224"}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INCEPTION = ("inception", "xception", "timm-tf_efficientnet_lite")
@@ -34,6 +38,13 @@ class NormalisedNetwork(nn.Module):
         self.network = network
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width of an image must be a multiple of: the encoder's output stride, or its patch."""
+        stride = int(getattr(getattr(self.network, "encoder", None), "output_stride", USUAL))
+        # DPT halves the grid of a ViT's patches once more, and adds what it doubles again to that grid.
+        return 2 * stride if isinstance(self.network, smp.DPT) and stride < USUAL else stride
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.network((image - self.mean) / self.std)
@@ -68,14 +79,25 @@ def create(
         raise UserError(
             f"model.encoder_weights={encoder_weights} is neither imagenet, nor null, nor a file that exists"
         )
+    if arch.lower() not in ARCHITECTURES:
+        raise UserError(f"model.arch={arch} is unknown; choose {', '.join(ARCHITECTURES)}")
+    shape = {"in_channels": in_channels, "classes": classes}
     try:
-        network = smp.create_model(arch, encoder, encoder_weights=None, in_channels=in_channels, classes=classes)
+        network = smp.create_model(arch, encoder, encoder_weights=None, **shape)
+        if getattr(network.encoder, "is_fixed_input_size", False):  # a ViT, which takes other sizes if it is told so
+            shape |= {"dynamic_img_size": True}
+            network = smp.create_model(arch, encoder, encoder_weights=None, **shape)
     except (KeyError, RuntimeError) as e:
         raise UserError(f"model.encoder={encoder} is not an encoder of segmentation_models_pytorch: {_line(e)}") from e
+    except (ValueError, TypeError, NotImplementedError, AttributeError) as e:
+        raise UserError(
+            f"model.encoder={encoder} does not fit model.arch={arch}: {_line(e).rstrip('.')}. "
+            f"Choose {FITTING.get(arch.lower(), 'another encoder, such as resnet34, or model.arch=dpt for a tu-vit_…')}"
+        ) from e
     if local:
         load_encoder_weights(network.encoder, Path(str(encoder_weights)), encoder, in_channels)
     elif encoder_weights == "imagenet":
-        network.encoder = _imagenet_encoder(encoder, in_channels)
+        network.encoder = _imagenet_encoder(arch, encoder, shape)
     return NormalisedNetwork(network, *_normalisation(encoder, in_channels))
 
 
@@ -83,9 +105,9 @@ def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _imagenet_encoder(encoder: str, in_channels: int) -> nn.Module:
+def _imagenet_encoder(arch: str, encoder: str, shape: Mapping[str, Any]) -> nn.Module:
     try:
-        built: nn.Module = smp.encoders.get_encoder(encoder, in_channels=in_channels, depth=5, weights="imagenet")
+        built: nn.Module = smp.create_model(arch, encoder, encoder_weights="imagenet", **shape).encoder
         return built
     except Exception as e:  # every kind of network error of two download libraries, and "no such weights"
         raise UserError(

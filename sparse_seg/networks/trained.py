@@ -92,8 +92,9 @@ def load_trained(path: Path) -> Trained:
         raise UserError(f"{path} holds a network of {target}: only sparse_seg.networks.create is rebuilt from a file")
     if not re.fullmatch(r"[\w.-]+", encoder):  # timm takes hf-hub:NAME, and asks the network for it
         raise UserError(f"{path} names an encoder that is not taken from a file: {encoder!r}")
+    arch = str(config.get("arch", "unet"))  # older code had no other
     network = create(
-        str(config.get("arch", "unet")),
+        arch,
         encoder,
         None,
         classes=len(classes),
@@ -103,5 +104,5 @@ def load_trained(path: Path) -> Trained:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as e:
         line = " ".join(str(e).split())[:200]
-        raise UserError(f"{path} does not fit the network it names, a U-Net with {encoder}: {line}") from e
+        raise UserError(f"{path} does not fit the network it names, {arch} with {encoder}: {line}") from e
     return Trained(network.eval(), classes, size, bands, scale, epoch)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from hydra.utils import instantiate
 from lightning import Callback
 from lightning.pytorch.loggers import Logger
@@ -17,6 +18,7 @@ from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.errors import UserError
 from sparse_seg.losses import as_module
+from sparse_seg.networks.sizes import size_problem
 from sparse_seg.networks.trained import described
 from sparse_seg.runs.folder import log
 from sparse_seg.runs.sources import of_data_module
@@ -87,6 +89,19 @@ def network(cfg: DictConfig, images: ImageSet) -> nn.Module:
     # Networks of the user's own need not know of other images than RGB.
     bands = {} if images.channels == 3 else {"in_channels": images.channels}
     built: nn.Module = instantiate(cfg.model, classes=len(images.classes), **bands)
+    size, arch = cfg.data.size, str(cfg.model.get("arch", ""))
+    if problem := size_problem(size, getattr(built, "size_multiple", 1), arch):
+        raise UserError(f"data.size={size} {problem}, for {cfg.model.get('encoder')}")
+    if arch not in ("", "unet"):  # of the others, some encoders fail in the first step only
+        try:
+            with torch.inference_mode():
+                built.eval()(torch.zeros(1, images.channels, size, size))
+        except Exception as e:
+            line = (str(e).splitlines() or [type(e).__name__])[0][:200]
+            raise UserError(
+                f"model.encoder={cfg.model.get('encoder')} does not fit model.arch={arch} at data.size={size}: {line}"
+            ) from e
+        built.train()
     return built
 
 

@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sparse_seg.errors import UserError
+from sparse_seg.networks.sizes import size_multiple, size_problem
 from sparse_seg.runs.sources import taken
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
@@ -55,12 +56,11 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"seed={cfg.seed} must be below {2**32}, as NumPy's and PyTorch's seeds")
     if not re.fullmatch(r"[\w.-]+", cfg.study) or cfg.study.strip(".") == "":
         raise UserError(f"study={cfg.study!r} must be one folder name of letters, digits, '_', '.', '-'")
-    size = _whole(cfg.data, "size", least=32, prefix="data.")
-    if size % 32:
-        below = size // 32 * 32
-        raise UserError(
-            f"data.size={size} must be a multiple of 32 (U-Net halves it five times): {below} or {below + 32}"
-        )
+    arch = str(cfg.model.get("arch", ""))
+    multiple = size_multiple(arch)
+    size = _whole(cfg.data, "size", least=multiple, prefix="data.")
+    if problem := size_problem(size, multiple, arch):
+        raise UserError(f"data.size={size} {problem}")
     _whole(cfg.data, "batch_size", least=1, prefix="data.")
     _whole(cfg.data, "num_workers", least=0, prefix="data.")
     fraction = cfg.data.val_fraction

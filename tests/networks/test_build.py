@@ -273,10 +273,14 @@ def test_unknown_encoders_and_missing_files_are_named():
 
 
 def test_imagenet_weights_that_cannot_be_had_name_the_ways_out(monkeypatch):
-    def offline(*args, **kwargs):
-        raise OSError("Name or service not known")
+    build = smp.create_model
 
-    monkeypatch.setattr(smp.encoders, "get_encoder", offline)
+    def offline(*args, encoder_weights=None, **kwargs):
+        if encoder_weights is not None:
+            raise OSError("Name or service not known")
+        return build(*args, encoder_weights=None, **kwargs)
+
+    monkeypatch.setattr(smp, "create_model", offline)
     with pytest.raises(UserError, match="ImageNet weights of resnet18 cannot be loaded .OSError: Name or") as caught:
         create("unet", "resnet18", "imagenet", classes=3)
     assert "model.encoder_weights=null" in str(caught.value) and "FILE" in str(caught.value)
