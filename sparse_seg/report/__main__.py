@@ -18,6 +18,7 @@ SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Returns its exit code: 2 after an error, which is printed."""
     options = _parser().parse_args(arguments)
     try:
         _run(options)

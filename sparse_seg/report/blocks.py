@@ -60,6 +60,7 @@ class Block:
 
     @property
     def has_folds(self) -> bool:
+        """True if tiles are held out in turn."""
         return bool(self.runs["fold"].notna().any())
 
     @property
@@ -69,6 +70,7 @@ class Block:
 
     @property
     def classes(self) -> list[str]:
+        """Names of the classes, in the order of the confusion matrix."""
         return list(self.runs.iloc[0]["iou"])
 
     @property

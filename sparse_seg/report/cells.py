@@ -80,10 +80,12 @@ def printed(value: float | None, form: str = MIOU) -> Cell:
 
 
 def count(n: int) -> Cell:
+    """A number of runs, seeds or points."""
     return Cell(str(n), number=n)
 
 
 def p_value(value: Estimate | None) -> Cell:
+    """The p of a paired difference."""
     if value is None or value.p is None:
         return Cell(MISSING)
     return Cell("<0.001" if value.p < 0.001 else f"{value.p:.3f}", number=value.p)
@@ -99,7 +101,22 @@ def sentence(
     over: str = "seed",
     more: str = "is higher",
 ) -> str:
-    """A difference a − b, paired over seeds or tiles, in plain words. published: that difference, in the same unit."""
+    """A difference in plain words: how large, its interval, and whether it is shown.
+
+    Args:
+        name: what differs, as "CE − focal".
+        value: a − b, paired; None where nothing has both.
+        a: what is said to be higher where the difference is above 0.
+        b: and where it is below.
+        published: the published difference, in the same unit.
+        unit: of the difference.
+        over: what the pairs are of, seed or tile.
+        more: what being higher means.
+
+    Example:
+        >>> sentence("CE − focal", Estimate(0.4, 1), "CE", "focal")
+        'CE − focal = +0.4 points with one seed: no interval, nothing shown.'
+    """
     said = f" (the report, one run each: {number(published, POINTS)})" if published is not None else ""
     if value is None:
         return f"{name}: no {over} has both runs{said}."
@@ -125,7 +142,17 @@ def difference(
     published: float | None = None,
     over: str = "seed",
 ) -> str:
-    """The sentence on a − b, two columns of scores from 0 to 1, in hundredths. up, down: what a and b are called."""
+    """The sentence on a − b in points.
+
+    Args:
+        name: as for `sentence`.
+        a: scores from 0 to 1, a row per seed or tile, which pairs them with those of b.
+        b: the scores that are subtracted.
+        up: what a is called.
+        down: what b is called.
+        published: the published difference, in points.
+        over: seed or tile.
+    """
     value = paired(a, b)
     return sentence(name, value.times(100) if value else None, up, down, published, over=over)
 
@@ -136,6 +163,7 @@ def published_column(block: Block) -> str:
 
 
 def loss_name(loss: str, short: bool = False) -> str:
+    """A loss as tables call it; one of the user's own by its YAML's name."""
     return (SHORT_NAMES if short else LOSS_NAMES).get(loss, loss)
 
 

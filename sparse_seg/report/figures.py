@@ -45,6 +45,7 @@ def figures_of(block: Block, makers: Sequence[Callable[[Block], Named | None]] =
 
 
 def png(figure: Figure) -> bytes:
+    """The content of a PNG file, at 150 dots per inch."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI)
     return content.getvalue()

@@ -42,10 +42,12 @@ class Group:
 
     @property
     def unit(self) -> str:
+        """seed or tile."""
         return self.block.unit
 
     @cached_property
     def runs(self) -> "pd.DataFrame":
+        """Its finished runs."""
         return self.block.cell(loss=self.loss, augment=self.augment).reset_index()
 
     @cached_property
@@ -75,6 +77,7 @@ class Group:
 
     @property
     def has_full(self) -> bool:
+        """True if there is a run on full masks."""
         return FULL in set(self.runs["points"])
 
     @property
@@ -106,10 +109,12 @@ class Group:
 
     @property
     def name(self) -> str:
+        """How sentences begin."""
         return f"{loss_name(self.loss)}, augment={self.augment}"
 
     @property
     def labels(self) -> tuple[Cell, Cell]:
+        """The leading cells of its rows."""
         return Cell(loss_name(self.loss)), Cell(self.augment)
 
 
@@ -168,4 +173,5 @@ def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
 
 
 def joined(values: Iterable[Any]) -> str:
+    """Values as a word on the command line takes them: 5,20,50."""
     return ",".join(str(v) for v in values)

@@ -47,7 +47,13 @@ def estimate(values: Iterable[float]) -> Estimate | None:
 
 
 def paired(a: "pd.Series[float]", b: "pd.Series[float]") -> Estimate | None:
-    """Mean of a − b over the seeds, their index, that both have."""
+    """Mean of a − b over the seeds, their index, that both have; None if there is none.
+
+    Example:
+        >>> import pandas as pd
+        >>> paired(pd.Series([0.5, 0.6]), pd.Series([0.4, 0.5, 0.9])).n
+        2
+    """
     return _tested((a - b).dropna())
 
 

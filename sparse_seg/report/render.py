@@ -36,6 +36,7 @@ class Section:
 
 
 def text(sections: Sequence[Section], sources: Sequence[str] = ()) -> str:
+    """For a terminal of 110 columns; wide tables go beyond. sources: lines on where the runs were read from."""
     parts = ["\n".join(sources)] if sources else []
     for section in sections:
         parts.append(_underlined(section.block.title, "="))
@@ -53,6 +54,7 @@ def _filled(note: str) -> str:
 
 
 def markdown(sections: Sequence[Section], sources: Sequence[str] = ()) -> str:
+    """Tables as GitHub shows them."""
     parts = ["\n".join(f"- {s}" for s in sources)] if sources else []
     for section in sections:
         parts.append(f"## {section.block.title}")

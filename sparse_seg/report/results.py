@@ -38,7 +38,13 @@ class Runs:
 def load(studies: Sequence[str], outputs: Path = OUTPUTS, lines: Path = LINES) -> Runs:
     """Each study from its folder below `outputs` if a finished run is there, else from `lines`.
 
-    Raises UserError if a study is in neither, or a file cannot be read.
+    Args:
+        studies: names of studies.
+        outputs: the folder of all studies.
+        lines: kept results, one per line.
+
+    Raises:
+        UserError: a study is in neither, or a file cannot be read.
     """
     kept = read_lines(lines) if lines.exists() else []
     found: list[Result] = []
@@ -116,7 +122,14 @@ def _parse(text: str, where: str) -> Result:
 
 
 def frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row per run, its keys as columns and iou_<class> beside them. A run that comes twice counts once."""
+    """Results as a table.
+
+    Args:
+        results: as in result.json; the first of two of one run counts.
+
+    Returns:
+        A row per run: the result's keys as columns, beside them iou_<class> and score_<name>, all from 0 to 1 or NaN.
+    """
     found = list(results)
     unique = dict(zip(reversed(keys([r["figures"] for r in found])), reversed(found), strict=True))
     rows = [_row(r) for r in reversed(unique.values())]

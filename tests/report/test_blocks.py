@@ -36,7 +36,8 @@ def test_a_run_that_lies_in_two_studies_counts_once(tmp_path: Path, write: Write
     write(0.47)
     write(0.47, study="again")
     runs = results.load(["report", "again"], tmp_path / "outputs", tmp_path / "none")
-    assert len(runs.results) == 2 and len(runs.frame) == 1
+    assert len(runs.results) == 2
+    assert len(runs.frame) == 1
 
 
 def test_a_title_names_the_tiles_held_out(tmp_path: Path, write: Write) -> None:
@@ -85,7 +86,8 @@ def test_runs_that_do_not_say_their_images_are_averaged_with_neither_of_two_data
     assert sorted(b.title.split("split")[1] for b in found) == [
         ", data.content=4f4f4f4f4f4f4f4f4f4…", ", data.content=a0a0a0a0a0a0a0a0a0a…", ", data.content=unknown",
     ]  # fmt: skip
-    assert [len(b.notes) for b in found if "unknown" in b.title] == [1] and sum(len(b.notes) for b in found) == 1
+    assert [len(b.notes) for b in found if "unknown" in b.title] == [1]
+    assert sum(len(b.notes) for b in found) == 1
     assert run_main(tmp_path, "report") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("These runs do not say what their images were") == 1

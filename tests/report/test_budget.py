@@ -1,4 +1,4 @@
-"""Would more clicks help? Curves, gains and sentences on results whose truth is known."""
+"""Would more points help? Tables 7 and 8 and their sentences on results whose truth is known."""
 
 import csv
 import io
@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from scipy import stats
 from studies import folder_of, load, made, make_result, run_main
 
 from sparse_seg.classes import LAND_COVER
-from sparse_seg.report.curves import fit
 from sparse_seg.report.groups import DEFAULTS, Group, groups
-from sparse_seg.report.rows import more_densities
 from sparse_seg.report.tables import tables_of
 from sparse_seg.runs import result
 
@@ -71,94 +67,6 @@ def notes(tmp_path: Path) -> str:
     return "\n".join(n for t in tables_of(block, budget=True) for n in t.notes)
 
 
-def table_of(values: Any, points: Sequence[int]) -> pd.DataFrame:
-    return pd.DataFrame(np.atleast_2d(values), columns=list(points))
-
-
-@pytest.mark.parametrize("points", [(5, 20, 50), (5, 10, 20, 50), (1, 3, 10, 30, 100)])
-@pytest.mark.parametrize("c", [0.3, 0.5, 1.0])
-def test_a_power_law_is_recovered(points: Sequence[int], c: float) -> None:
-    n = np.array(points)
-    curve = fit(table_of(0.6 - 0.4 * n**-c, points))
-    assert curve is not None and curve.saturates
-    assert curve.power_law == pytest.approx((0.6, 0.4, c), abs=1e-3)
-    assert curve.value(7).mean == pytest.approx(0.6 - 0.4 * 7**-c, abs=1e-5)
-    last = points[-1]
-    assert curve.gain().mean == pytest.approx(0.4 * (last**-c - (2 * last) ** -c), abs=1e-5)
-    assert curve.gain().low is None  # one row
-
-
-@pytest.mark.parametrize("points", [(5, 20), (5, 20, 50), (5, 10, 20, 40, 80)])
-def test_a_line_in_log2_n_is_recovered(points: Sequence[int]) -> None:
-    curve = fit(table_of(0.35 + 0.02 * np.log2(points), points))
-    assert curve is not None and curve.saturates == (len(points) > 2)
-    assert curve.gain().mean == pytest.approx(0.02, abs=2e-4)
-    assert curve.power_law is None
-
-
-def test_of_two_densities_the_interval_is_the_paired_t_interval() -> None:
-    rng = np.random.default_rng(0)
-    scores = [0.4, 0.46] + rng.normal(0, 0.01, (4, 1)) + rng.normal(0, 0.01, (4, 2))
-    curve = fit(table_of(scores, (5, 20)))
-    assert curve is not None
-    test = stats.ttest_1samp((scores[:, 1] - scores[:, 0]) / 2, 0)  # 5 → 20 are two doublings
-    gain, interval = curve.gain(), test.confidence_interval(0.95)
-    assert gain.mean == pytest.approx((scores[:, 1] - scores[:, 0]).mean() / 2)
-    assert [gain.low, gain.high] == pytest.approx([interval.low, interval.high])
-
-
-def test_what_a_seed_changes_everywhere_alike_leaves_the_gain_certain() -> None:
-    n = np.array([5, 10, 20, 50])
-    curve = fit(table_of(0.6 - 0.4 * n**-0.5 + np.array([[0.0], [0.03], [-0.05]]), n.tolist()))
-    assert curve is not None
-    gain, level = curve.gain(), curve.value(50)
-    assert gain.half == pytest.approx(0, abs=1e-9) and level.half is not None and level.half > 0.05
-
-
-@pytest.mark.parametrize(
-    ("truth", "points", "seeds", "widest"),
-    [
-        (lambda n: 0.6 - 0.4 * n**-0.5, (5, 20, 50), 3, 1.5),
-        (lambda n: 0.6 - 0.4 * n**-0.5, (5, 10, 20, 50), 3, 1.5),
-        (lambda n: 0.6 - 0.4 * n**-0.5, (5, 10, 20, 50, 100), 5, 1.5),
-        (lambda n: 0.35 + 0.02 * np.log2(n), (5, 20), 3, 1.5),
-        (lambda n: 0.5 + 0 * n, (5, 10, 20, 50), 3, 4.0),  # where nothing rises, its shape is anybody's guess
-    ],
-)
-def test_intervals_of_the_gain_hold_the_truth_and_are_no_wider_than_that_takes(
-    truth: Any, points: Sequence[int], seeds: int, widest: float
-) -> None:
-    rng, n = np.random.default_rng(7), np.array(points, float)
-    true, hits = truth(2 * n[-1]) - truth(n[-1]), 0
-    gains: list[float] = []
-    halves: list[float] = []
-    for _ in range(60):
-        noise = rng.normal(0, 0.01, (seeds, 1)) + rng.normal(0, 0.008, (seeds, len(n)))
-        curve = fit(table_of(truth(n) + noise, points))
-        assert curve is not None
-        gain = curve.gain()
-        assert gain.low is not None and gain.high is not None
-        hits += gain.low <= true <= gain.high
-        gains.append(gain.mean)
-        halves.append((gain.high - gain.low) / 2)
-    assert hits >= 51  # of 60 at 95 %: fewer have a chance below 1 in 1000
-    needed = stats.t.ppf(0.975, seeds - 1) * np.std(gains)
-    assert 0.5 * needed < np.mean(halves) < widest * needed
-
-
-def test_no_curve_without_two_densities_or_with_an_empty_one() -> None:
-    assert fit(table_of([0.5], (20,))) is None
-    assert fit(table_of([[0.4, np.nan], [0.5, np.nan]], (5, 20))) is None
-
-
-def test_densities_to_add_are_doublings_and_halvings() -> None:
-    assert more_densities([20]) == [5, 10, 40]
-    assert more_densities([5, 20, 50]) == [100]
-    assert more_densities([1]) == [2, 4, 8]
-    assert more_densities([]) == [5, 10, 20, 40]
-    assert more_densities([5, 10, 20, 50]) == []
-
-
 def test_tables_hold_the_curve_the_share_and_the_limiting_classes(tmp_path: Path, study: Study) -> None:
     study([5, 10, 20, 50, "all"], range(3))
     (block,) = load(tmp_path)
@@ -172,12 +80,14 @@ def test_tables_hold_the_curve_the_share_and_the_limiting_classes(tmp_path: Path
     )
     assert seven["partial focal report all"]["final mIoU"].startswith(f"{full:.4f}")
     classes = [name.removeprefix("partial focal report ") for name in eight]
-    assert classes[:3] == ["all (mIoU)", "Road", "Building"] and classes[-1] == "Water"
+    assert classes[:3] == ["all (mIoU)", "Road", "Building"]
+    assert classes[-1] == "Water"
     road = eight["partial focal report Road"]
     assert (road["doubling"], road["gap to full"]) == ("50 → 100", f"+{60 * 50**-0.5:.1f} ± 0.0")
     assert road["gain"] == f"+{60 * (50**-0.5 - 100**-0.5):.1f} ± 0.0"
     said = notes(tmp_path)
-    assert "saturating power law a − b·n^(−c)" in said and "c = 0.500 (4 densities test its shape)" in said
+    assert "saturating power law a − b·n^(−c)" in said
+    assert "c = 0.500 (4 densities test its shape)" in said
     lacking = 100 * LACK["Road"] / sum(LACK.values())
     assert (
         f"Road limits mIoU most: IoU 0.2951 with 50 points per class, 8.5 points below full masks, {lacking:.0f} %"
@@ -240,7 +150,8 @@ def test_one_seed_has_a_curve_without_band_or_interval(tmp_path: Path, study: St
     tables = tables_of(block, budget=True)
     assert not any("±" in cell.text for t in tables for row in t.rows for cell in row)
     said = notes(tmp_path)
-    assert "No band: it takes two seeds" in said and "one seed gives no interval" in said
+    assert "No band: it takes two seeds" in said
+    assert "one seed gives no interval" in said
     assert "there is no interval, and no gain is shown" in said
     assert "points=5,10,20,50,all loss=focal augment=report seed=0,1,2 " in said
 
@@ -249,9 +160,11 @@ def test_seeds_that_lack_a_density_are_left_out_of_the_curve_and_named(tmp_path:
     study([5, 20, 50, "all"], range(4), noise=0.01)
     shutil.rmtree(next((tmp_path / "outputs/report").glob("*points=50*seed=3")))
     curve = only(tmp_path).curves["miou_final"]
-    assert curve is not None and curve.scores.shape == (3, 3)
+    assert curve is not None
+    assert curve.scores.shape == (3, 3)
     said = notes(tmp_path)
-    assert "(seeds left out of it for lack of a density: 1)" in said and "points=50 lacks seed 3" in said
+    assert "(seeds left out of it for lack of a density: 1)" in said
+    assert "points=50 lacks seed 3" in said
     assert "-m points=50 loss=focal augment=report seed=0,1,2,3 " in said
 
 
@@ -259,7 +172,8 @@ def test_no_interval_where_no_two_seeds_have_every_density(tmp_path: Path, study
     study([5], [0, 1])
     study([20], [1, 2])
     curve = only(tmp_path).curves["miou_final"]
-    assert curve is not None and curve.gain().low is None
+    assert curve is not None
+    assert curve.gain().low is None
     assert "No band" in notes(tmp_path)
 
 
@@ -270,11 +184,13 @@ def test_a_density_of_which_the_images_had_too_few_points_is_no_point_of_the_cur
     for path in (tmp_path / "outputs" / "report").glob("*/result.json"):
         run = json.loads(path.read_text())
         count = min(run["points"], 12) * 9
-        path.write_text(json.dumps(run | {"labelled_pixels": {c: count for c in LIMIT}}))
+        path.write_text(json.dumps(run | {"labelled_pixels": dict.fromkeys(LIMIT, count)}))
     group = only(tmp_path)
-    assert group.densities == [5] and group.short == {20: pytest.approx(2.4), 50: pytest.approx(2.4)}
+    assert group.densities == [5]
+    assert group.short == {20: pytest.approx(2.4), 50: pytest.approx(2.4)}
     said = notes(tmp_path)
-    assert "points=50 is left out: the images had too few points" in said and "2.4 times" in said
+    assert "points=50 is left out: the images had too few points" in said
+    assert "2.4 times" in said
     assert "a gain is shown" not in said
     assert "\npython train.py -m points=1,2,10,all loss=focal" in said
 
@@ -293,7 +209,8 @@ def test_losses_and_augmentations_have_curves_of_their_own(tmp_path: Path, study
     study([5, 20], range(2), flat, loss="ce", augment="none")
     (block,) = load(tmp_path)
     gains = {(g.loss, g.augment): g.curves["miou_final"].gain().mean for g in groups(block)}  # type: ignore[union-attr]
-    assert gains["focal", "report"] > 0.01 and gains["ce", "none"] == pytest.approx(0)
+    assert gains["focal", "report"] > 0.01
+    assert gains["ce", "none"] == pytest.approx(0)
 
 
 def test_held_out_tiles_stand_in_for_seeds(tmp_path: Path, study: Study) -> None:
@@ -302,9 +219,11 @@ def test_held_out_tiles_stand_in_for_seeds(tmp_path: Path, study: Study) -> None
         axes = {"split": "tile", "data.fold": fold}
         study([5, 20], [0], lambda n, s=shifted: {c: s[c] - 0.1 / n for c in s}, noise=0.01, **axes)
     group = only(tmp_path)
-    assert group.unit == "tile" and group.scores["miou_final"].shape == (3, 2)
+    assert group.unit == "tile"
+    assert group.scores["miou_final"].shape == (3, 2)
     said = notes(tmp_path)
-    assert "paired over tiles" in said and "delta method over 3 tiles" in said
+    assert "paired over tiles" in said
+    assert "delta method over 3 tiles" in said
     assert "seed=0 data.fold=0,1,2 split=tile" in said
 
 
@@ -320,7 +239,8 @@ def test_full_masks_alone_have_no_curve(tmp_path: Path, study: Study) -> None:
     study(["all"], range(2))
     (block,) = load(tmp_path)
     (seven,) = tables_of(block, budget=True)
-    assert "there are full masks only" in " ".join(seven.notes) and "points=5,10,20,40" in " ".join(seven.notes)
+    assert "there are full masks only" in " ".join(seven.notes)
+    assert "points=5,10,20,40" in " ".join(seven.notes)
 
 
 def test_defaults_of_the_command_are_those_of_conf() -> None:
@@ -340,14 +260,17 @@ def test_command_line_formats_and_figure(tmp_path: Path, study: Study, capsys: p
     study([20], range(3), noise=0.005, loss="ce")
     assert run_main(tmp_path, "--budget", "report") == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("study report: 15 runs read from ") and "Table 7: " in shown and "Table 8: " in shown
+    assert shown.startswith("study report: 15 runs read from ")
+    assert "Table 7: " in shown
+    assert "Table 8: " in shown
     assert re.search(r"^  python train\.py -m points=5,10,40,all loss=ce .*study=report$", shown, re.MULTILINE)
 
     assert run_main(tmp_path, "--budget", "report", "--format", "csv") == 0
     cells = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     names = {"table": "8", "row": "partial focal, report, all (mIoU)", "column": "gain"}
     (cell,) = [c for c in cells if names.items() <= c.items()]
-    assert float(cell["low"]) < float(cell["value"]) < float(cell["high"]) and cell["n"] == "3"
+    assert float(cell["low"]) < float(cell["value"]) < float(cell["high"])
+    assert cell["n"] == "3"
 
     assert run_main(tmp_path, "--budget", "report", "--format", "latex", "--out", str(tmp_path / "out")) == 0
     assert (tmp_path / "out" / "budget.tex").read_text().isascii()
@@ -357,7 +280,8 @@ def test_command_line_formats_and_figure(tmp_path: Path, study: Study, capsys: p
     assert run_main(tmp_path, "--budget", "report", "--figures", str(tmp_path / "figures")) == 0
     (path,) = (tmp_path / "figures").iterdir()
     with Image.open(path) as picture:
-        assert path.name.startswith("label-budget-resnet34") and picture.width >= 900
+        assert path.name.startswith("label-budget-resnet34")
+        assert picture.width >= 900
 
 
 def test_one_density_is_no_curve_to_draw(tmp_path: Path, study: Study) -> None:

@@ -23,7 +23,8 @@ def test_a_word_for_a_table_prints_that_table_of_the_report(
     whole_grid(write)
     assert run_main(tmp_path, "table1") == 0
     shown = capsys.readouterr().out
-    assert "Table 1: " in shown and "Table 2: " not in shown
+    assert "Table 1: " in shown
+    assert "Table 2: " not in shown
     assert "does not cover the choice of the 14 validation images" in " ".join(shown.split())
 
 
@@ -43,7 +44,9 @@ def test_errors_are_one_message_and_exit_2(
     write(0.5)
     assert run_main(tmp_path, *words) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and message in error and "Traceback" not in error
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
 
 
 def test_formats_parse(tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +54,9 @@ def test_formats_parse(tmp_path: Path, write: Write, capsys: pytest.CaptureFixtu
     assert run_main(tmp_path, "--format", "csv") == 0
     cells = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     cell = next(c for c in cells if (c["table"], c["row"], c["column"]) == ("1", "20", "final mIoU"))
-    assert float(cell["value"]) == pytest.approx(0.48) and cell["n"] == "3" and cell["shown"] == "0.4800 ± 0.0248"
+    assert float(cell["value"]) == pytest.approx(0.48)
+    assert cell["n"] == "3"
+    assert cell["shown"] == "0.4800 ± 0.0248"
     assert {c["column"] for c in cells if c["table"] == "1"} >= {"final mIoU: report", "best mIoU: report", "seeds"}
 
     assert run_main(tmp_path, "--format", "markdown") == 0
@@ -65,7 +70,8 @@ def test_formats_parse(tmp_path: Path, write: Write, capsys: pytest.CaptureFixtu
     assert text.isascii()
     body = re.sub(r"(?<!\\)%.*", "", text)
     begun, ended = (re.findall(rf"\\{w}\{{(\w+)\}}", body) for w in ("begin", "end"))
-    assert sorted(begun) == sorted(ended) and begun.count("table") == 5
+    assert sorted(begun) == sorted(ended)
+    assert begun.count("table") == 5
     bare = re.sub(r"\\[{}]", "", body)
     assert bare.count("{") == bare.count("}")
     for rule in ("toprule", "midrule", "bottomrule"):
@@ -91,7 +97,9 @@ def test_the_page_needs_no_other_file(tmp_path: Path, write: Write) -> None:
     whole_grid(write)
     assert run_main(tmp_path, "--html", str(tmp_path / "report.html")) == 0
     page = (tmp_path / "report.html").read_text()
-    assert "http" not in re.sub(r'base64,[^"]*', "", page) and "<script" not in page and "<link" not in page
+    assert "http" not in re.sub(r'base64,[^"]*', "", page)
+    assert "<script" not in page
+    assert "<link" not in page
     assert page.count("<table>") == page.count("</table>") == 5
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 3
     for number in range(1, 6):

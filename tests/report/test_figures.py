@@ -26,7 +26,8 @@ def test_figures_show_the_runs_figures(tmp_path: Path, write: Write) -> None:
     (block,) = load(tmp_path)
     cell = {loss: block.cell(loss=loss, points=20, augment="report") for loss in ("focal", "ce")}
     curves, matrices = training_curves(block), confusion(block)
-    assert curves is not None and matrices is not None
+    assert curves is not None
+    assert matrices is not None
     for axes, column in zip(curves[2].axes, ("train_loss", "val_miou"), strict=True):
         for line, runs in zip(axes.lines, cell.values(), strict=True):
             np.testing.assert_array_equal(line.get_xdata(), np.arange(1, EPOCHS + 1))
@@ -46,7 +47,9 @@ def test_figures_are_pictures_of_a_plausible_size(tmp_path: Path, write: Write) 
     for path in (tmp_path / "figures").iterdir():
         with Image.open(path) as picture:
             picture.load()
-            assert picture.format == "PNG" and picture.width >= 900 and 300 <= picture.height <= 1200
+            assert picture.format == "PNG"
+            assert picture.width >= 900
+            assert 300 <= picture.height <= 1200
             assert len(np.unique(np.asarray(picture.convert("L")))) > 20
         assert path.stat().st_size < 300_000
 
@@ -59,4 +62,5 @@ def test_a_run_with_a_sheet_only_shows_the_sheet(tmp_path: Path, write: Write) -
     Image.new("RGB", (400, 300), "red").save(panels / "panel.png")
     (block,) = load(tmp_path)
     made_figure = examples(block)
-    assert made_figure is not None and "first training images" in made_figure[1]
+    assert made_figure is not None
+    assert "first training images" in made_figure[1]

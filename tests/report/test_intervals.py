@@ -10,7 +10,8 @@ from sparse_seg.report.intervals import Estimate, estimate, paired
 
 def test_interval_of_the_mean_is_that_of_the_t_distribution() -> None:
     found = estimate([0.47, 0.49, 0.48])
-    assert found is not None and found.half is not None
+    assert found is not None
+    assert found.half is not None
     assert found.mean == pytest.approx(0.48)
     # Student's t at 0.975 with 2 degrees of freedom is 4.302653; the standard error is 0.01 / √3.
     assert found.half == pytest.approx(4.302653 * 0.01 / 3**0.5, rel=1e-6)
@@ -20,7 +21,8 @@ def test_paired_difference_is_the_paired_t_test_of_the_common_seeds() -> None:
     a = pd.Series([0.5, 0.52, 0.51, 0.6], index=[0, 1, 2, 7])
     b = pd.Series([0.47, 0.5, 0.45, 0.4], index=[0, 1, 2, 8])
     found, test = paired(a, b), stats.ttest_rel([0.5, 0.52, 0.51], [0.47, 0.5, 0.45])
-    assert found is not None and found.n == 3
+    assert found is not None
+    assert found.n == 3
     assert found.p == pytest.approx(test.pvalue)
     interval = test.confidence_interval(0.95)
     assert [found.low, found.high] == pytest.approx([interval.low, interval.high])

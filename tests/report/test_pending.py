@@ -90,11 +90,14 @@ def test_runs_whose_names_are_cut_are_found_in_tables_and_notes(
     assert {(r.axes["loss"], r.axes["seed"]) for r in block.pending} == {
         (x, n) for x in ("focal", "ce") for n in (1, 2, 3)
     }
-    assert block.seeds == [0, 1, 2, 3] and block.failed(loss="focal", points=20, augment="report") == 1
+    assert block.seeds == [0, 1, 2, 3]
+    assert block.failed(loss="focal", points=20, augment="report") == 1
     two = made(table2(block))
     assert two["partial focal"]["seeds"] == two["partial cross-entropy"]["seeds"] == "1/4 seeds, 1 failed"
     said = capsys.readouterr().out
-    assert said.count("Failed: xxx") == 2 and said.count("Running: xxx") == 1 and said.count("Unfinished: xxx") == 3
+    assert said.count("Failed: xxx") == 2
+    assert said.count("Running: xxx") == 1
+    assert said.count("Unfinished: xxx") == 3
     assert "study report: 1 failed in no table (no run of their configuration is finished" in said
 
 
@@ -134,4 +137,5 @@ def test_a_failed_run_that_does_not_say_what_it_is_is_counted_apart(
     (folder / "config.yaml").write_text("figures: {")
     assert run_main(tmp_path, "report") == 0
     said = capsys.readouterr().out
-    assert "study report: 1 failed in no table" in said and "1/2 seeds" not in said
+    assert "study report: 1 failed in no table" in said
+    assert "1/2 seeds" not in said

@@ -23,7 +23,8 @@ def grid(experiment: str) -> set[tuple[str, ...]]:
     """The runs of an experiment of study report, as (seed, augment, points, loss)."""
     path = Path(__file__).parents[2] / "conf" / "experiment" / f"{experiment}.yaml"
     config = yaml.safe_load(path.read_text())
-    assert config["study"] == "report" and config["hydra"]["mode"] == "MULTIRUN"
+    assert config["study"] == "report"
+    assert config["hydra"]["mode"] == "MULTIRUN"
     params = config["hydra"]["sweeper"]["params"]
     return set(itertools.product(*(str(params[k]).split(",") for k in ("seed", "augment", "points", "loss"))))
 

@@ -43,7 +43,9 @@ def test_a_table_of_ones_own_is_printed_in_every_format(
         write(0.5, seed=seed)
     assert run_main(tmp_path, "report", "--tables", "toy", "--format", form) == 0
     said = capsys.readouterr().out
-    assert "toy" in said and "focal" in said and "Table 1" not in said
+    assert "toy" in said
+    assert "focal" in said
+    assert "Table 1" not in said
     assert re.search(r"focal\W+(runs,)?3", said)
 
 
@@ -80,9 +82,8 @@ def test_the_makefile_names_the_tables_that_are_registered() -> None:
     experiments = {p.stem for p in (ROOT / "conf" / "experiment").glob("table*.yaml")}
     assert targets == tables.words().keys() & experiments
     listed = re.search(r"there are (.*?)\)", text)
-    assert listed is not None and listed[1].split(", ") == [
-        name for name, t in tables.registered().items() if not t.budget
-    ]
+    assert listed is not None
+    assert listed[1].split(", ") == [name for name, t in tables.registered().items() if not t.budget]
 
 
 def test_help_waits_for_no_slow_library() -> None:
@@ -92,4 +93,5 @@ def test_help_waits_for_no_slow_library() -> None:
         "except SystemExit: print(sorted({'numpy', 'pandas', 'scipy', 'matplotlib', 'torch'} & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.splitlines()[-1] == "[]" and "3 (classes)" in " ".join(said.split())
+    assert said.splitlines()[-1] == "[]"
+    assert "3 (classes)" in " ".join(said.split())

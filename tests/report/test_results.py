@@ -35,7 +35,8 @@ def test_lines_hold_a_run_once_and_the_csv_has_the_named_columns(tmp_path: Path,
     assert results.keep(found[:1], path) == 2
     lines = results.read_lines(path)
     assert [r["fingerprint"] for r in lines] == [r["fingerprint"] for r in found]
-    assert "folder" not in lines[0] and lines[0] == {k: v for k, v in found[0].items() if k != "folder"}
+    assert "folder" not in lines[0]
+    assert lines[0] == {k: v for k, v in found[0].items() if k != "folder"}
     rows = list(csv.DictReader(io.StringIO(path.with_suffix(".csv").read_text())))
     before, after = CSV_COLUMNS.split(" one iou_ per class ")
     iou = [f"iou_{name}" for name in LAND_COVER.names]

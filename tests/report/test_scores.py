@@ -35,7 +35,8 @@ def test_further_scores_have_a_table_with_intervals(scored: Path) -> None:
     assert rows["boundary_iou partial focal report 5"]["mean"] == "0.1000 ± 0.0000"
     assert rows["boundary_iou partial cross-entropy report 20"]["mean"] == "—"
     assert not any("Water" in name for name in rows)
-    assert table.labels == 4 and len(table.notes) == 1
+    assert table.labels == 4
+    assert len(table.notes) == 1
 
 
 def test_tiles_stand_in_for_seeds_in_the_table_of_scores(tmp_path: Path, write: Write) -> None:
@@ -62,7 +63,8 @@ def test_the_table_of_scores_is_printed_in_every_format(
 ) -> None:
     assert run_main(scored, "report", "--format", form) == 0
     said = capsys.readouterr().out
-    assert "boundary_iou" in said.replace("\\", "") and "0.2100" in said
+    assert "boundary_iou" in said.replace("\\", "")
+    assert "0.2100" in said
     assert run_main(scored, "report", "--html", str(scored / "page.html")) == 0
     assert "Table 9: further scores" in (scored / "page.html").read_text()
 
@@ -72,5 +74,6 @@ def test_runs_csv_has_the_scores_after_its_columns(scored: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((scored / "runs.csv").read_text())))
     assert list(rows[0])[-4:] == ["commit", "boundary_iou", "boundary_iou_Water", "score_loss"]
     found = {(r["loss"], r["points"], r["seed"]): (r["boundary_iou"], r["score_loss"]) for r in rows}
-    assert found["focal", "20", "2"] == ("0.22", "1.5") and found["ce", "20", "0"] == ("", "")
+    assert found["focal", "20", "2"] == ("0.22", "1.5")
+    assert found["ce", "20", "0"] == ("", "")
     assert {r["boundary_iou_Water"] for r in rows} == {""}

@@ -41,12 +41,15 @@ def test_differences_are_paired_over_seeds(tmp_path: Path, write: Write) -> None
     assert table is not None
     test = stats.ttest_rel(CE[20], FOCAL[20])
     line = next(n for n in table.notes if n.startswith("CE − focal"))
-    assert f"p = {test.pvalue:.3f}" in line and "+0.7 points" in line and "no difference shown with 3 seeds" in line
+    assert f"p = {test.pvalue:.3f}" in line
+    assert "+0.7 points" in line
+    assert "no difference shown with 3 seeds" in line
     assert "(the report, one run each: +0.4)" in line
     table = table1(block)
     assert table is not None
     five, fifty = (next(n for n in table.notes if n.startswith(s)) for s in ("5 → 20", "20 → 50"))
-    assert "(the report, one run each: +2.1)" in five and "(the report, one run each: −1.3)" in fifty
+    assert "(the report, one run each: +2.1)" in five
+    assert "(the report, one run each: −1.3)" in fifty
 
 
 def test_table_4_and_5_pair_seeds(tmp_path: Path, write: Write) -> None:
@@ -73,7 +76,8 @@ def test_points_all_without_masks_is_no_full_supervision(
     assert all("Scores are of held-out points" in t.notes[0] for t in tables)
     assert run_main(tmp_path, "--budget", "report") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "below full masks" not in said and "points=all is all given points, no full supervision" in said
+    assert "below full masks" not in said
+    assert "points=all is all given points, no full supervision" in said
     assert "python train.py" not in said
 
 
@@ -123,7 +127,9 @@ def test_tile_table_has_a_row_per_tile_and_their_interval(tmp_path: Path, write:
     assert list(rows) == [*tiles, "mean over tiles", *(f"all tiles as one: {name}" for name in scores)]
     pooled = np.sum([np.asarray(m) for m in block.cell(loss="ce")["confusion_matrix"]], axis=0)
     water = pooled[0, 0] / (pooled[0].sum() + pooled[:, 0].sum() - pooled[0, 0])
-    assert LAND_COVER.names[0] == "Water" and rows["all tiles as one: Water"]["CE, 20 points"] == f"{water:.4f}"
+    assert LAND_COVER.names[0] == "Water"
+    assert rows["all tiles as one: Water"]["CE, 20 points"] == f"{water:.4f}"
     assert rows["3 (Tile 4)"]["focal, 20 points"] == "0.4100"
     assert rows["mean over tiles"]["focal, 20 points"].startswith("0.4200 ± ")
-    assert "with 8 tiles" in table.notes[-1] and "CE is higher" in table.notes[-1]
+    assert "with 8 tiles" in table.notes[-1]
+    assert "CE is higher" in table.notes[-1]
