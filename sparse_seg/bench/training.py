@@ -43,7 +43,9 @@ def build_task(plan: Plan) -> SegmentationTask:
     torch.manual_seed(0)
     optimizer = partial(torch.optim.Adam, lr=1e-4)
     network = create("unet", plan.encoder, None, classes=len(LAND_COVER))
-    return SegmentationTask(network, PartialFocal(), optimizer, LAND_COVER.names, channels_last=automatic()[1])
+    return SegmentationTask(
+        network, PartialFocal(), class_names=LAND_COVER.names, optimizer=optimizer, channels_last=automatic()[1]
+    )
 
 
 def build_trainer(folder: Path, callbacks: list[L.Callback], **options: Any) -> L.Trainer:

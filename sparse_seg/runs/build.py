@@ -75,9 +75,9 @@ def task(
     return method(
         network(cfg, images),
         as_module(instantiate(loss)),
-        instantiate(cfg.optimizer),
-        images.classes.names,
-        instantiate(cfg.scheduler) or None,
+        class_names=images.classes.names,
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler) or None,
         seed=cfg.seed,
         channels_last=channels_last,
         scores=scores(cfg, images.classes.names, data.scored_on),

@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -18,6 +18,11 @@ from sparse_seg.errors import UserError
 from sparse_seg.training.scores import Score, numbers_of
 
 Batch = Mapping[str, Tensor]
+
+
+def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimizer of the command line without a word."""
+    return Adam(parameters, lr=1e-4)
 
 
 class SegmentationTask(L.LightningModule):
@@ -38,8 +43,8 @@ class SegmentationTask(L.LightningModule):
     Args:
         network: image (B, bands, H, W) → logits (B, C, H, W).
         loss: called as loss(logits, target, image=image), the mean over the labelled pixels.
-        optimizer: parameters → optimizer.
         class_names: C names.
+        optimizer: parameters → optimizer; by default that of the command line.
         scheduler: (optimizer, total_steps=…) → per-step schedule.
         scores: by name, see `sparse_seg.training.scores`.
         seed: with epoch and rank, of whatever draws at random inside network and loss.
@@ -53,8 +58,9 @@ class SegmentationTask(L.LightningModule):
         self,
         network: nn.Module,
         loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        *,
         class_names: Sequence[str],
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = adam,
         scheduler: Callable[..., LRScheduler] | None = None,
         seed: int = 0,
         channels_last: bool = False,

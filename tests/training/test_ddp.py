@@ -71,8 +71,9 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
     weights = [0.5, 1.0, 3.0]
     losses = {"ce": PartialCrossEntropy(weights), "focal": PartialFocal(alpha=weights), "nan": NanOnRank()}
     task = SegmentationTask(
-        network, losses[loss], lambda p: torch.optim.Adam(p, lr=0.01), [f"class {c}" for c in range(CLASSES)]
-    )
+        network, losses[loss], class_names=[f"class {c}" for c in range(CLASSES)],
+        optimizer=lambda p: torch.optim.Adam(p, lr=0.01),
+    )  # fmt: skip
     train_loss = TrainLoss()
     trainer = L.Trainer(
         accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", precision="64-true", max_epochs=1,

@@ -61,8 +61,9 @@ def task_of(
 ) -> SegmentationTask:
     names = [f"class {c}" for c in range(CLASSES)]
     return SegmentationTask(
-        network, loss or PartialCrossEntropy(), lambda p: torch.optim.SGD(p, lr=lr), names, scheduler, seed
-    )
+        network, loss or PartialCrossEntropy(), class_names=names, optimizer=lambda p: torch.optim.SGD(p, lr=lr),
+        scheduler=scheduler, seed=seed,
+    )  # fmt: skip
 
 
 def convolution() -> nn.Module:
@@ -166,7 +167,7 @@ def test_channels_last_changes_the_layout_and_not_the_logits():
     with torch.inference_mode():
         for channels_last in (False, True):
             task = SegmentationTask(
-                network, PartialCrossEntropy(), torch.optim.Adam, ["a", "b", "c"], channels_last=channels_last
+                network, PartialCrossEntropy(), class_names=["a", "b", "c"], channels_last=channels_last
             )
             logits.append(task(image))
     assert layouts == [False, True]
