@@ -9,8 +9,9 @@ from sparse_seg.classes import Classes, Image, Mask
 from sparse_seg.data.sample import Sample
 from sparse_seg.errors import UserError
 from sparse_seg.raster.beside import content
+from sparse_seg.raster.colour_masks import decode_mask
 from sparse_seg.raster.images import read_image
-from sparse_seg.raster.masks import OffPaletteWarning, decode_mask
+from sparse_seg.raster.masks import OffPaletteWarning
 
 
 def pair_sample(image_path: Path, mask_path: Path, image_id: str, group: str, classes: Classes) -> Sample:
