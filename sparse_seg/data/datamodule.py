@@ -184,7 +184,7 @@ class SparsePointsDataModule(L.LightningDataModule):
         Returns images (2·count, H, W, bands) uint8, full masks (2·count, H, W) and what the network is given of them,
         (2·count, H, W), all 255 for validation images.
         """
-        assert self._train is not None and self._val is not None, "call setup() first"
+        assert self._train is not None, "call setup() first"
         chosen = self.train_indices[:count] + self.val_indices[:count]
         arrays, size = self._arrays, (self.size, self.size)
         truths = arrays.masks[chosen]

@@ -64,7 +64,7 @@ class _Look:
 
         def colour(r: float, g: float, b: float, spread: float) -> Field:
             drift = rng.normal(0, spread) + rng.normal(0, spread / 3, 3)
-            return np.asarray([r, g, b] + tint + drift, np.float32)
+            return np.asarray(np.add([r, g, b], tint) + drift, np.float32)
 
         sand, soil = colour(188, 167, 138, 10), colour(134, 122, 104, 12)
         asphalt, leaf, water = colour(142, 136, 128, 14), colour(88, 96, 70, 8), colour(78, 99, 96, 14)
@@ -198,7 +198,7 @@ def _paint_building(canvas: _Canvas, centre: NDArray[np.float64], half: NDArray[
     shadow = corners + np.round(length * np.array([np.cos(canvas.sun), np.sin(canvas.sun)])).astype(np.int32)
     cv2.fillConvexPoly(canvas.shade, cv2.convexHull(np.concatenate([corners, shadow])), 1.0)
     roof, slope = rng.choice(canvas.look.roofs) + rng.normal(0, 7), rng.choice([0, 0.05, 0.12])
-    ridge = _rectangle(centre + [half[0] / 2, 0], half * [0.5, 1])
+    ridge = _rectangle(np.add(centre, [half[0] / 2, 0]), half * [0.5, 1])
     unit = _rectangle(centre + half * rng.uniform(-0.5, 0.5, 2), half * rng.uniform(0.15, 0.3, 2))
     cv2.fillConvexPoly(canvas.mask, corners, BUILDING)
     for shape, tone in ((corners, 1 + slope), (canvas.pixels(ridge), 1 - slope), (canvas.pixels(unit), 0.85)):

@@ -61,7 +61,8 @@ def network(path: Path, bands: list[int], classes: int = 3) -> Path:
 @pytest.mark.parametrize("bands", [[1, 2, 3, 4], [4, 3], [13, 1, 5, 2, 12, 3, 4, 6, 7, 8, 9, 10, 11]])
 def test_an_image_has_the_bands_that_are_named(tmp_path: Path, bands: list[int]) -> None:
     images = folder(make(tmp_path / "own", max(bands)), bands=bands)
-    assert images.channels == len(bands) and f"{len(bands)} bands: pictures show the first" in images.notes[-1]
+    assert images.channels == len(bands)
+    assert f"{len(bands)} bands: pictures show the first" in images.notes[-1]
     expected = scene(index_map(0), max(bands), 0)[np.array(bands) - 1].transpose(1, 2, 0)
     image, mask = images.samples[0].read()
     np.testing.assert_array_equal(image, expected)
@@ -90,7 +91,8 @@ def test_a_run_with_other_bands_from_end_to_end(tmp_path: Path, bands: str, caps
     network = load_trained(run / "checkpoints" / "best.ckpt").network
     water, land = torch.rand(2, 1, count, 32, 32)
     land[:, : count - 1] = water[:, : count - 1]
-    assert network(water).shape == (1, 3, 32, 32) and not torch.equal(network(water), network(land))
+    assert network(water).shape == (1, 3, 32, 32)
+    assert not torch.equal(network(water), network(land))
     image = root / "images" / "0.tif"
     words = ("--overlay", "--window", 32, "--masks", root / "masks")
     assert label(run, image, "--out", tmp_path / "out", *words) == 0

@@ -43,7 +43,7 @@ def images(given: bool = False, masks: bool = True, windows: int = 1) -> ImageSe
         name, scene = (f"{whole}@{part}", str(whole)) if windows > 1 else (str(k), "")
         points = _points(k) if given else None
         if points is not None and windows > 1:
-            points = points + [0, 0, 0, 8 * part]
+            points = np.add(points, [0, 0, 0, 8 * part])
         read = partial(_pixels, k, None if masks else points)
         group, offset = str(whole % 3), (SIDE * part, 0)
         samples.append(Sample(name, group, f"{given} {masks} {k}", read, points, masks, scene, offset))

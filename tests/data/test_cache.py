@@ -187,7 +187,8 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path
 
 def test_unlabelled_pixels_stay_unlabelled(tmp_path: Path, make_images):
     arrays = prepare(make_images(2, labelled=False).samples, SIZE, tmp_path)
-    assert (arrays.masks == IGNORE_INDEX).all() and (arrays.native == IGNORE_INDEX).all()
+    assert (arrays.masks == IGNORE_INDEX).all()
+    assert (arrays.native == IGNORE_INDEX).all()
 
 
 def test_the_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

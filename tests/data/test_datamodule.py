@@ -99,7 +99,8 @@ def test_another_seed_has_other_points_and_the_same_validation_images(build):
 def test_validation_is_scored_on_full_masks(build, points):
     data = build(points=points, augment=report_augmentation())
     found = targets(data, training=False)
-    assert set(found) == {data.samples[i].image_id for i in data.val_indices} and len(found) == 2
+    assert set(found) == {data.samples[i].image_id for i in data.val_indices}
+    assert len(found) == 2
     for i in data.val_indices:
         np.testing.assert_array_equal(found[data.samples[i].image_id], resize_mask(data.samples[i].read()[1], SIZE))
     batch = next(iter(data.val_dataloader()))
@@ -111,7 +112,8 @@ def test_points_all_trains_on_full_masks(build):
     data = build(points="all")
     masks = {data.samples[i].image_id: resize_mask(data.samples[i].read()[1], SIZE) for i in data.train_indices}
     found = targets(data)
-    assert set(found) == set(masks) and data.train_points == {}
+    assert set(found) == set(masks)
+    assert data.train_points == {}
     assert all((found[image_id] == masks[image_id]).all() for image_id in masks)
     assert data.class_counts == [sum(int((m == k).sum()) for m in masks.values()) for k in range(3)]
 
@@ -119,7 +121,8 @@ def test_points_all_trains_on_full_masks(build):
 def test_augmentation_reaches_training_and_keeps_the_number_of_labels(build):
     plain, moved = build(), build(augment=report_augmentation())
     for a, b in zip(plain.train_dataloader(), moved.train_dataloader(), strict=True):
-        assert torch.equal(a["index"], b["index"]) and not torch.equal(a["image"], b["image"])
+        assert torch.equal(a["index"], b["index"])
+        assert not torch.equal(a["image"], b["image"])
         for x, y in zip(a["target"], b["target"], strict=True):
             assert torch.equal(torch.bincount(x.ravel()), torch.bincount(y.ravel()))
 
@@ -168,7 +171,8 @@ def test_points_that_fit_no_image_are_refused(build, tmp_path: Path, row, messag
     path.write_text(f"image,row,col,class\n1/image 0,19,33,Land\n{row}\n")
     with pytest.raises(UserError) as error:
         build(points_file=str(path))
-    assert str(error.value).startswith(str(path)) and message in str(error.value)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("points", [5, "all"])
@@ -184,7 +188,7 @@ def test_points_in_validation_images_only_are_refused(build, tmp_path: Path):
 
 
 def test_a_split_that_cannot_be_is_refused_before_an_image_is_read(make_images):
-    with pytest.raises(UserError, match="data.fold=3 is out of range"):
+    with pytest.raises(UserError, match=r"data\.fold=3 is out of range"):
         SparsePointsDataModule(make_images(), points=5, split="tile", fold=3, seed=0)
 
 
@@ -211,7 +215,8 @@ def test_loaders_deal_out_images_by_the_trainers_ranks(build):
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
         for training, loader in ((True, data.train_dataloader()), (False, data.val_dataloader())):
             seen[training] += [batch["index"].tolist() for batch in loader]
-    assert sorted(sum(seen[True], [])) == [0, 1, 2, 3] and {len(part) for part in seen[True]} == {2}
+    assert sorted(sum(seen[True], [])) == [0, 1, 2, 3]
+    assert {len(part) for part in seen[True]} == {2}
     assert seen[False] == [[0], [1]]
 
 
@@ -236,7 +241,8 @@ def test_validation_images_have_points_for_pictures_alone(build):
 
 def test_points_and_a_data_set_are_all_that_must_be_said(make_images):
     data = SparsePointsDataModule(make_images(), points=5)
-    assert len(data.val_indices) == 1 and data.seed == 0
+    assert len(data.val_indices) == 1
+    assert data.seed == 0
 
 
 def test_two_views_reach_training_batches_alone(build):

@@ -38,9 +38,11 @@ def dealt(size: int, per_rank: int, world: int, **options: int | bool) -> list[l
 @pytest.mark.parametrize("transform", [None, report_augmentation()], ids=["plain", "augmented"])
 def test_items_keep_the_contract(transform):
     item = SegmentationDataset(IMAGES, TARGETS, transform)[0, 3]
-    assert item["image"].dtype == torch.float32 and item["image"].shape == (3, SIDE, SIDE)
+    assert item["image"].dtype == torch.float32
+    assert item["image"].shape == (3, SIDE, SIDE)
     assert 0 <= item["image"].min() < item["image"].max() <= 1
-    assert item["target"].dtype == torch.int64 and item["target"].shape == (SIDE, SIDE)
+    assert item["target"].dtype == torch.int64
+    assert item["target"].shape == (SIDE, SIDE)
     assert item["index"] == 3
     assert sorted(item["target"].ravel().tolist()) == sorted(TARGETS[3].ravel().tolist())
 
@@ -54,7 +56,8 @@ def test_without_a_transform_an_item_is_the_stored_image_and_target():
 def test_black_is_zero_and_white_is_one():
     images = np.stack([np.zeros_like(IMAGES[0]), np.full_like(IMAGES[0], 255)])
     dataset = SegmentationDataset(images, TARGETS[:2])
-    assert (dataset[0, 0]["image"] == 0).all() and (dataset[0, 1]["image"] == 1).all()
+    assert (dataset[0, 0]["image"] == 0).all()
+    assert (dataset[0, 1]["image"] == 1).all()
 
 
 def test_augmentation_depends_on_seed_epoch_and_image_alone_and_leaves_the_store_as_it_is():
@@ -76,7 +79,8 @@ def test_two_images_with_the_same_pixels_are_augmented_differently():
 
 def test_padding_has_no_label():
     item = SegmentationDataset(IMAGES, TARGETS)[0, PADDING]
-    assert (item["target"] == IGNORE_INDEX).all() and item["target"].dtype == torch.int64
+    assert (item["target"] == IGNORE_INDEX).all()
+    assert item["target"].dtype == torch.int64
     assert item["image"].shape == (3, SIDE, SIDE)
 
 

@@ -70,12 +70,16 @@ WORDS = (*(w for w in SMALL if "size" not in w and "epochs" not in w), "data=fol
 def test_from_a_messy_folder_to_a_map_and_the_next_clicks(root, tmp_path, capsys):
     assert data_main(["inspect", str(root)]) == 0
     out = capsys.readouterr().out
-    assert "cut.JPG" in out and "images    8 in" in out
+    assert "cut.JPG" in out
+    assert "images    8 in" in out
     for name, colour in zip(LAND_COVER.names, LAND_COVER.colours, strict=True):
-        assert name in out and "#{:02X}{:02X}{:02X}".format(*colour) in (root / "classes.yaml").read_text().upper()
+        assert name in out
+        assert "#{:02X}{:02X}{:02X}".format(*colour) in (root / "classes.yaml").read_text().upper()
 
     refused = train(*WORDS, f"data.root={root}", cwd=tmp_path)
-    assert refused.code == 1 and "cut.JPG" in refused.err and "Traceback" not in refused.err
+    assert refused.code == 1
+    assert "cut.JPG" in refused.err
+    assert "Traceback" not in refused.err
     assert len(refused.err.strip().splitlines()) <= 3
     (root / "images" / "cut.JPG").rename(tmp_path / "cut.JPG")
     (root / "masks" / "cut.PNG").rename(tmp_path / "cut.PNG")
@@ -88,10 +92,12 @@ def test_from_a_messy_folder_to_a_map_and_the_next_clicks(root, tmp_path, capsys
     maps = tmp_path / "maps"
     assert predict.main([str(run), str(root / "images"), "--out", str(maps), "--overlay", *device]) == 1
     said = capsys.readouterr()
-    assert "cut.JPG" in said.err and f"{len(PARTS)} of {len(PARTS) + 1} images labelled" in said.out
+    assert "cut.JPG" in said.err
+    assert f"{len(PARTS)} of {len(PARTS) + 1} images labelled" in said.out
     for image in (root / "images").glob("Tile*"):
         with Image.open(image) as original, Image.open(maps / f"{image.stem}.png") as written:
-            assert written.size == original.size and written.mode == "P"
+            assert written.size == original.size
+            assert written.mode == "P"
 
     scored = [str(p) for p in sorted((root / "images").glob("Tile*"))]
     masks = ("--masks", str(root / "masks"))
@@ -103,4 +109,5 @@ def test_from_a_messy_folder_to_a_map_and_the_next_clicks(root, tmp_path, capsys
     assert "cut.JPG" in capsys.readouterr().err
     with (clicks / "suggest.csv").open() as f:
         rows = list(csv.DictReader(f))
-    assert len(rows) == 14 and len({r["image"] for r in rows}) == len(PARTS)
+    assert len(rows) == 14
+    assert len({r["image"] for r in rows}) == len(PARTS)

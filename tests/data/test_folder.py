@@ -38,7 +38,8 @@ def module(images: ImageSet, tmp_path: Path, points: int | str = 5, split: str =
 
 def test_images_of_any_suffix_and_case_pair_with_rgb_and_palette_masks(tmp_path: Path) -> None:
     images = folder(make(tmp_path / "own", NAMES))
-    assert ids(images) == ["a", "b", "c", "d", "e"] and images.scored_on == "masks"
+    assert ids(images) == ["a", "b", "c", "d", "e"]
+    assert images.scored_on == "masks"
     for k, sample in enumerate(images.samples):
         image, mask = sample.read()
         assert image.shape == (40, 48, 3)
@@ -201,7 +202,8 @@ def test_where_there_is_no_image_nothing_is_labelled(tmp_path: Path, kind: str) 
         PIL.Image.fromarray(np.dstack([pixels.transpose(1, 2, 0), alpha])).save(root / "images" / "a.png")
     save_mask(root / "masks" / "a.png", index_map(0))
     mask = folder(root).samples[0].read()[1]
-    assert (mask[:8, :8] == 255).all() and (mask != 255).sum() == mask.size - 64
+    assert (mask[:8, :8] == 255).all()
+    assert (mask != 255).sum() == mask.size - 64
 
 
 def test_windows_keep_points_at_their_pixels(tmp_path: Path) -> None:
@@ -215,8 +217,11 @@ def test_windows_keep_points_at_their_pixels(tmp_path: Path) -> None:
     window = images.samples[1]
     pixels, mask = window.read()
     assert (window.scene, window.offset, pixels.shape) == ("big", (64, 96), (32, 32, 3))
-    assert window.points is not None and window.points.tolist() == [[1, 1, 2, 0]]
-    assert pixels[1, 1].tolist() == [9, 8, 7] and mask[1, 1] == 2 and (mask != 255).sum() == 1
+    assert window.points is not None
+    assert window.points.tolist() == [[1, 1, 2, 0]]
+    assert pixels[1, 1].tolist() == [9, 8, 7]
+    assert mask[1, 1] == 2
+    assert (mask != 255).sum() == 1
     data = SparsePointsDataModule(
         images, points=5, split="random", seed=0, size=32, val_fraction=0.5, cache_dir=str(tmp_path / "cache")
     )
@@ -231,7 +236,8 @@ def test_windows_of_an_image_stay_together_and_share_its_points(tmp_path: Path) 
     assert len(images.samples) == 20
     train_side, val = split_indices(images.samples, "random", 0.4)
     scenes = [{images.samples[i].scene for i in side} for side in (train_side, val)]
-    assert len(scenes[1]) == 2 and not scenes[0] & scenes[1]
+    assert len(scenes[1]) == 2
+    assert not scenes[0] & scenes[1]
     data = module(images, tmp_path, points=5)
     assert all((np.bincount(p[:, 2]) == 5).all() for p in data.train_points.values())
     index = {name[0]: index_map(k) for k, name in enumerate(NAMES)}
@@ -250,14 +256,17 @@ def test_windows_mean_the_same_pixels_as_the_whole_mask(tmp_path: Path) -> None:
                 row, col = sample.offset
                 pasted[row : row + 32, col : col + 32] = sample.read()[1]
         np.testing.assert_array_equal(pasted[:40, :48], index_map(seed))
-        assert (pasted[40:] == 255).all() and (pasted[:, 48:] == 255).all()
+        assert (pasted[40:] == 255).all()
+        assert (pasted[:, 48:] == 255).all()
 
 
 def test_images_without_mask_train_and_never_validate(tmp_path: Path) -> None:
     root = make(tmp_path / "own", NAMES, masked=["a.JPG", "c.PNG"], points=3)
     images = folder(root)
     train_side, val = split_indices(images.samples, "random", 0.2)
-    assert len(val) == 1 and images.samples[val[0]].has_mask and len(train_side) == 4
+    assert len(val) == 1
+    assert images.samples[val[0]].has_mask
+    assert len(train_side) == 4
     lines = (root / "points.csv").read_text().splitlines()
     (root / "points.csv").write_text("\n".join(line for line in lines if not line.startswith("a.")))
     images = folder(root)
@@ -272,7 +281,8 @@ def test_without_masks_a_share_of_each_images_points_validates(tmp_path: Path) -
     _, val = data.validation_arrays()
     assert data._train is not None
     given, held = np.stack(data._train.targets[:]) != 255, np.stack(val[:]) != 255
-    assert not (given & held).any() and held.any((1, 2)).all()
+    assert not (given & held).any()
+    assert held.any((1, 2)).all()
     assert 0.3 < held.sum() / (given | held).sum() < 0.5
     fewer = module(images, tmp_path, points=2)
     np.testing.assert_array_equal(fewer.validation_arrays()[1], np.stack(val[:]))
@@ -330,7 +340,8 @@ def test_a_change_of_pixels_in_a_file_of_the_same_size_is_another_content(tmp_pa
     before = (root / "images" / "a.tif").stat().st_size, folder(root).content
     save_tif(root / "images" / "a.tif", np.ones((3, 8, 8), np.uint8))
     after = (root / "images" / "a.tif").stat().st_size, folder(root).content
-    assert before[0] == after[0] and before[1] != after[1]
+    assert before[0] == after[0]
+    assert before[1] != after[1]
 
 
 def test_points_on_nodata_are_counted(tmp_path: Path) -> None:
@@ -343,7 +354,8 @@ def test_points_on_nodata_are_counted(tmp_path: Path) -> None:
     (root / "points.csv").write_text("\n".join(["image,x,y,class", *rows]))
     data = module(folder(root), tmp_path, points="all")
     held = sum(len(p) for p in data._held_out().values())
-    assert data.points_off_image > 0 and sum(data.class_counts) + data.points_off_image == 15 - held
+    assert data.points_off_image > 0
+    assert sum(data.class_counts) + data.points_off_image == 15 - held
 
 
 def test_linked_folders_are_searched_and_masks_may_be_left_out(tmp_path: Path) -> None:
@@ -352,7 +364,8 @@ def test_linked_folders_are_searched_and_masks_may_be_left_out(tmp_path: Path) -
     (root / "images" / "linked").symlink_to(elsewhere / "images")
     (elsewhere / "images" / "back").symlink_to(root / "images")
     found = files_of(root, masks=None)
-    assert sorted(found.images) == ["a", "linked/b"] and not found.masks
+    assert sorted(found.images) == ["a", "linked/b"]
+    assert not found.masks
     assert folder(root, masks=None).scored_on == "points"
 
 
@@ -390,7 +403,8 @@ def test_a_run_from_end_to_end(tmp_path: Path, kind: str) -> None:
     )
     assert result["scored_on"] == ("points" if kind == "no masks" else "masks")
     assert result["figures"]["data.content"]
-    assert sum(result["labelled_pixels"].values()) > 0 and (run / "panels" / "panel.png").exists()
+    assert sum(result["labelled_pixels"].values()) > 0
+    assert (run / "panels" / "panel.png").exists()
     text = (run / "log.txt").read_text()
     assert ("no mIoU of full masks" in text and "point accuracy" in text) == (kind == "no masks")
     saved = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["model"]
@@ -399,7 +413,8 @@ def test_a_run_from_end_to_end(tmp_path: Path, kind: str) -> None:
         assert train(*words, cwd=tmp_path).out.startswith("done already")
         PIL.Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(tmp_path / "own" / "images" / "a.JPG")
         again = train(*words, cwd=tmp_path)
-        assert again.code == 1 and "it differs in data.content" in again.err
+        assert again.code == 1
+        assert "it differs in data.content" in again.err
 
 
 def test_notes_are_lines_of_the_log(tmp_path: Path) -> None:

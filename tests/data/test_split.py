@@ -64,7 +64,8 @@ def test_val_tiles_are_held_out_whole(val_tiles):
     train, val = split_indices(images, "tile", val_tiles=val_tiles)
     assert {images[i].group for i in val} == {"1", "5"}
     assert {images[i].group for i in train} == set("234678")
-    assert sorted(train + val) == list(range(72)) and len(val) == 18
+    assert sorted(train + val) == list(range(72))
+    assert len(val) == 18
 
 
 def test_folds_part_the_images_into_the_tiles_in_their_order():

@@ -30,9 +30,12 @@ def test_it_counts_pixels_and_writes_the_classes(tmp_path: Path, capsys: pytest.
     root = make(tmp_path / "own", NAMES)
     (root / "classes.yaml").unlink()
     out = looked(root, capsys)
-    assert "images    4 in" in out and "48×40 (4)" in out and "masks     4, of which 4" in out
+    assert "images    4 in" in out
+    assert "48×40 (4)" in out
+    assert "masks     4, of which 4" in out
     code = read_classes(root / "classes.yaml")
-    assert code.colours == tuple(LAND_COVER.colours[:3]) and code.names == ("Water", "Land", "Road")
+    assert code.colours == tuple(LAND_COVER.colours[:3])
+    assert code.names == ("Water", "Land", "Road")
     total = sum(np.bincount(index_map(k).ravel(), minlength=3) for k in range(4))
     for name, pixels in zip(code.names, total.tolist(), strict=True):
         assert any(name in line and f" {pixels:,} pixels" in line for line in out.splitlines())
@@ -43,7 +46,8 @@ def test_the_command_it_prints_trains(tmp_path: Path, capsys: pytest.CaptureFixt
     root = make(tmp_path / "own", NAMES, masked=[], points=6)
     (root / "classes.yaml").unlink()
     out = looked(root, capsys)
-    assert "points    72 on 4 images" in out and "Water 24, Land 24, Road 24" in out
+    assert "points    72 on 4 images" in out
+    assert "Water 24, Land 24, Road 24" in out
     assert "the score is point accuracy, not mIoU" in out
     words = shlex.split(out.splitlines()[-1])[2:]
     assert words == ["data=folder", f"data.root={root}", "points=6"]
@@ -75,7 +79,9 @@ def test_it_names_what_is_unpaired_damaged_off_the_palette_or_misplaced(
     assert f"1 masks without image: {root / 'masks' / 'lonely.png'}" in out
     assert f"damaged   {root / 'images' / 'b.jpeg'} is damaged" in out
     assert "off       5 pixels hold no class and count as unlabelled: #010203 (5)" in out
-    assert "bad points left out" in out and "1 outside of their image" in out and "1 of unknown classes" in out
+    assert "bad points left out" in out
+    assert "1 outside of their image" in out
+    assert "1 of unknown classes" in out
 
 
 def test_masks_of_numbers_give_classes_with_indices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +127,8 @@ def test_nodata_of_a_mask_is_no_class(tmp_path: Path, capsys: pytest.CaptureFixt
     save_tif(root / "masks" / "a.tif", values[None], nodata=-9999)
     out = looked(root, capsys)
     assert read_classes(root / "classes.yaml").indices == (1, 2, 3)
-    assert re.search(rf"unlabelled +{5 * 48} pixels +12\.5%", out) and "off " not in out
+    assert re.search(rf"unlabelled +{5 * 48} pixels +12\.5%", out)
+    assert "off " not in out
 
 
 @pytest.mark.parametrize("name", ["Bilder (über), 2024 = x", "it's", "2024", "null"])
@@ -150,10 +157,14 @@ def test_deep_geotiffs_are_described(tmp_path: Path, capsys: pytest.CaptureFixtu
     root = make(tmp_path / "own", [], masked=[])
     save_tif(root / "images" / "a.tif", np.zeros((4, 40, 2100), np.uint16))
     out = looked(root, capsys)
-    assert "uint16 × 4" in out and UTM in out and "no masks either" in out
+    assert "uint16 × 4" in out
+    assert UTM in out
+    assert "no masks either" in out
     save_mask(root / "masks" / "a.png", np.zeros((40, 2100), np.uint8))
     out = looked(root, capsys)
-    assert "data.scale=[LOW,HIGH]" in out and "data.tile=256" in out and "for LOW and HIGH" in out
+    assert "data.scale=[LOW,HIGH]" in out
+    assert "data.tile=256" in out
+    assert "for LOW and HIGH" in out
 
 
 @pytest.mark.parametrize("kind", ["nothing", "noise", "mixed", "which", "one class", "no folder"])
@@ -178,7 +189,9 @@ def test_it_refuses_politely_when_it_cannot_decide(
         "mixed": "some masks hold colours", "which": "cannot tell which is which",
         "one class": "hold one class, class_7", "no folder": "is no folder",
     }  # fmt: skip
-    assert err.startswith("error: ") and messages[kind] in err and err.count("\n") <= 2
+    assert err.startswith("error: ")
+    assert messages[kind] in err
+    assert err.count("\n") <= 2
     assert not (root / "classes.yaml").exists()
 
 
@@ -188,4 +201,5 @@ def test_other_names_are_options(tmp_path: Path, capsys: pytest.CaptureFixture[s
     PIL.Image.fromarray(picture(index_map(0))).save(root / "rgb" / "b.png")
     (root / "clicks.csv").write_text("image,x,y,class\na,1,1,Water\n")
     out = looked(root, capsys, "--images", "rgb", "--points-file", str(root / "clicks.csv"))
-    assert "data.images=rgb" in out and f"data.points_file={root / 'clicks.csv'}" in out
+    assert "data.images=rgb" in out
+    assert f"data.points_file={root / 'clicks.csv'}" in out

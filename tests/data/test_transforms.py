@@ -38,7 +38,8 @@ def test_every_pixel_keeps_its_colour_and_its_class(seed):
 def test_exactly_the_eight_symmetries_of_the_square_occur():
     symmetries = {np.rot90(m, k).tobytes() for m in (NUMBERS, NUMBERS.T) for k in range(4)}
     seen = [augment(GEOMETRY, NUMBERED, NUMBERS, [0, epoch, 1])[1].tobytes() for epoch in range(160)]
-    assert set(seen) == symmetries and len(symmetries) == 8
+    assert set(seen) == symmetries
+    assert len(symmetries) == 8
     assert min(seen.count(s) for s in symmetries) >= 8  # 20 expected; 3 deviations of 4.2 less is 7.5
 
 
@@ -60,7 +61,8 @@ def test_colour_jitter_changes_the_image_and_not_the_mask():
         image, mask = augment(jitter, PICTURE, NUMBERS, [seed])
         plain, expected = augment(GEOMETRY, PICTURE, NUMBERS, [seed])
         np.testing.assert_array_equal(mask, expected)
-        assert image.dtype == np.uint8 and image.shape == PICTURE.shape
+        assert image.dtype == np.uint8
+        assert image.shape == PICTURE.shape
         assert (image != plain).mean() > 0.1
 
 
@@ -68,7 +70,8 @@ def test_brightness_stays_within_its_range_and_uses_it():
     grey = np.full((4, 4, 3), 100, np.uint8)
     jitter = report_augmentation(0.2, 0, 0, 0)
     levels = np.array([augment(jitter, grey, grey[..., 0], [seed])[0].mean() for seed in range(100)])
-    assert 80 <= levels.min() < 85 and 115 < levels.max() <= 120
+    assert 80 <= levels.min() < 85
+    assert 115 < levels.max() <= 120
 
 
 @pytest.mark.parametrize("bands", [1, 2, 4, 13, 128])
@@ -87,13 +90,15 @@ def test_jitter_of_other_bands_is_brightness_and_contrast_alike(bands):
     for seed in range(30):
         rgb = augment(report_augmentation(0.2, 0, 0, 0), grey[..., [0, 0, 0]], grey[..., 0], [seed])[0]
         image = augment(jitter, grey, grey[..., 0], [seed])[0]
-        assert np.ptp(image) == 0 and abs(int(image[0, 0, 0]) - int(rgb[0, 0, 0])) <= 1
+        assert np.ptp(image) == 0
+        assert abs(int(image[0, 0, 0]) - int(rgb[0, 0, 0])) <= 1
     picture = np.random.default_rng(1).integers(60, 190, (SIDE, SIDE, bands)).astype(np.uint8)
     for seed in range(30):
         plain = augment(GEOMETRY, picture, NUMBERS, [seed])[0].astype(float)
         image = augment(report_augmentation(0, 0.3), picture, NUMBERS, [seed])[0]
         factor, shift = np.polyfit(plain.ravel(), image.ravel().astype(float), 1)
-        assert 0.69 < factor < 1.31 and np.abs(factor * plain + shift - image).max() < 1
+        assert 0.69 < factor < 1.31
+        assert np.abs(factor * plain + shift - image).max() < 1
         assert abs(image.mean() - plain.mean()) < 1
 
 
@@ -162,7 +167,8 @@ def test_inputs_are_not_changed():
 @given(masks, st.integers(1, 30))
 def test_a_resized_mask_holds_no_new_class(mask, size):
     small = resize_mask(mask, size)
-    assert small.shape == (size, size) and small.dtype == mask.dtype
+    assert small.shape == (size, size)
+    assert small.dtype == mask.dtype
     assert set(np.unique(small)) <= set(np.unique(mask))
 
 
@@ -190,7 +196,8 @@ def test_masks_are_resized_as_pillow_does_by_nearest_neighbour(native, size):
 def test_resized_images_keep_type_and_mean(native):
     image = np.random.default_rng(0).integers(100, 140, (*native, 3)).astype(np.uint8)
     small = resize_image(image, 16)
-    assert small.shape == (16, 16, 3) and small.dtype == np.uint8
+    assert small.shape == (16, 16, 3)
+    assert small.dtype == np.uint8
     assert abs(small.mean() - image.mean()) < 2
     flat = resize_image(np.full((*native, 3), (10, 200, 30), np.uint8), 16)
     assert (flat == (10, 200, 30)).all()

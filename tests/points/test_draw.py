@@ -28,7 +28,8 @@ sides = st.integers(1, 40)
 @given(masks, st.integers(1, 30), st.integers(0, 2**40), st.text(max_size=8))
 def test_each_class_gives_n_different_pixels_of_its_own_or_all_it_has(mask, n, seed, image_id):
     points = sample_points(mask, n, seed, image_id)
-    assert points.shape == (len(points), 3) and points.dtype == np.int64
+    assert points.shape == (len(points), 3)
+    assert points.dtype == np.int64
     assert len({(r, c) for r, c, _ in points.tolist()}) == len(points)
     np.testing.assert_array_equal(mask[points[:, 0], points[:, 1]], points[:, 2])
     pixels = np.bincount(mask.ravel(), minlength=256)
@@ -132,7 +133,8 @@ def test_a_point_goes_to_the_cell_of_its_corner_and_the_first_one_stays(native, 
         cell = math.floor(Fraction(row * size[0], native[0])), math.floor(Fraction(col * size[1], native[1]))
         cells.setdefault(cell, label)
     mask = points_to_mask(points, native, size)
-    assert mask.dtype == np.uint8 and mask.shape == size
+    assert mask.dtype == np.uint8
+    assert mask.shape == size
     assert {(row, col): mask[row, col] for row, col in np.argwhere(mask != IGNORE_INDEX).tolist()} == cells
 
 
@@ -188,5 +190,5 @@ def test_the_file_has_named_columns_and_classes_and_nothing_lies_beside_it(tmp_p
 def test_windows_one_below_the_other_are_drawn_as_one_image(count: int):
     drawn = sample_windows(np.split(MASK, [10, 11, 40]), count, 3, "a")
     tops = [0, 10, 11, 40]
-    found = [tuple(p) for top, points in zip(tops, drawn, strict=True) for p in (points + [top, 0, 0]).tolist()]
+    found = [tuple(p) for top, points in zip(tops, drawn, strict=True) for p in np.add(points, [top, 0, 0]).tolist()]
     assert sorted(found) == sorted(map(tuple, sample_points(MASK, count, 3, "a").tolist()))

@@ -87,4 +87,5 @@ def _touched(path: Path) -> Path:
 
 def test_points_are_arrays_of_whole_numbers(tmp_path: Path) -> None:
     samples = folder(make(tmp_path / "own", ["a.png"], points=2)).samples
-    assert samples[0].points is not None and samples[0].points.dtype == np.int64
+    assert samples[0].points is not None
+    assert samples[0].points.dtype == np.int64

@@ -159,14 +159,16 @@ def test_the_crs_can_be_said_on_the_command_line(tmp_path: Path) -> None:
     save_tif(root / "images" / "a.tif", picture(np.zeros((40, 48), np.uint8)).transpose(2, 0, 1))
     (root / "points.geojson").write_text(geojson([(*map_position(3, 4), {"class": "Road"})]))
     (sample,) = folder(root, points_crs=UTM).samples
-    assert sample.points is not None and sample.points.tolist() == [[3, 4, 2, 0]]
-    with pytest.raises(UserError, match="the CRS 'EPSG:1' cannot be used .* data.points_crs=EPSG:NUMBER"):
+    assert sample.points is not None
+    assert sample.points.tolist() == [[3, 4, 2, 0]]
+    with pytest.raises(UserError, match=r"the CRS 'EPSG:1' cannot be used .* data\.points_crs=EPSG:NUMBER"):
         folder(root, points_crs="EPSG:1")
     with pytest.raises(UserError, match=r"points\.geojson, line 4, feature 1: .* lies on none of the images"):
         folder(root)
     (root / "points.geojson").write_text(geojson([(4, 3, {"class": "Road", "image": "a"})]))
     (sample,) = folder(root, points_crs="pixel").samples
-    assert sample.points is not None and sample.points.tolist() == [[3, 4, 2, 0]]
+    assert sample.points is not None
+    assert sample.points.tolist() == [[3, 4, 2, 0]]
 
 
 def test_geojson_of_plain_images_is_in_pixels(tmp_path: Path) -> None:
@@ -198,7 +200,8 @@ def test_geojson_of_plain_images_is_in_pixels(tmp_path: Path) -> None:
 def test_wrong_geojson_is_refused_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         read(tmp_path, text, suffix="geojson")
-    assert str(error.value).startswith(str(tmp_path / "points.geojson")) and message in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "points.geojson"))
+    assert message in str(error.value)
 
 
 def sample(image_id: str, counts: list[int]) -> Sample:

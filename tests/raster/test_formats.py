@@ -52,7 +52,9 @@ def _as_before() -> Iterator[None]:
 def test_a_folder_reads_a_registered_format_whole_and_in_windows(root: Path) -> None:
     image, mask = folder(root).samples[0].read()
     np.testing.assert_array_equal(image, IMAGE)
-    assert mask[2, 1] == 0 and mask[30, 40] == 1 and (mask != 255).sum() == 2
+    assert mask[2, 1] == 0
+    assert mask[30, 40] == 1
+    assert (mask != 255).sum() == 2
     windows = folder(root, tile=32, bands=[3, 1]).samples
     assert [s.offset for s in windows] == [(0, 0), (0, 32)]
     np.testing.assert_array_equal(windows[0].read()[0], IMAGE[:32, :32, [2, 0]])

@@ -47,7 +47,10 @@ def test_a_window_is_the_slice_of_the_whole_image(tmp_path, name):
         write_geotiff(path, RGB.transpose(2, 0, 1), tiled=True, blockxsize=16, blockysize=16)
     image, valid = read(path, 7, 13, 20, 31)
     np.testing.assert_array_equal(image, RGB[7:27, 13:44])
-    assert image.dtype == np.uint8 and valid.dtype == np.bool_ and valid.shape == (20, 31) and valid.all()
+    assert image.dtype == np.uint8
+    assert valid.dtype == np.bool_
+    assert valid.shape == (20, 31)
+    assert valid.all()
 
 
 @pytest.mark.parametrize("window", [(-1, 0, 5, 5), (0, 0, 41, 5), (0, 68, 5, 3), (0, 0, 0, 5)])
@@ -162,7 +165,8 @@ def test_a_mask_of_the_file_and_nan_are_not_valid(tmp_path):
 def test_a_scale_maps_low_to_0_and_high_to_255_and_clips(tmp_path, dtype):
     pixels = np.array([[[0, 100, 600, 1100, 3000]]], dtype)
     image, valid = read(write_geotiff(tmp_path / "a.tif", pixels), scale=(100, 1100))
-    assert image[0, :, 0].tolist() == [0, 0, 128, 255, 255] and valid.all()
+    assert image[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    assert valid.all()
 
 
 def test_a_16_bit_png_takes_a_scale_and_8_bit_ignores_it(tmp_path):
@@ -179,10 +183,12 @@ def test_crs_and_transform_are_the_files_and_none_where_there_are_none(tmp_path)
     transform = rasterio.Affine(0.3, 0, 500000, 0, -0.3, 2780000)
     place = write_geotiff(tmp_path / "a.tif", RGB.transpose(2, 0, 1), crs="EPSG:32640", transform=transform)
     with open_raster(place) as raster:
-        assert raster.crs.to_epsg() == 32640 and raster.transform == transform
+        assert raster.crs.to_epsg() == 32640
+        assert raster.transform == transform
         assert (raster.height, raster.width, raster.count) == (40, 70, 3)
     with open_raster(write_geotiff(tmp_path / "b.tif", RGB.transpose(2, 0, 1))) as raster:
-        assert raster.crs is None and raster.transform is None
+        assert raster.crs is None
+        assert raster.transform is None
 
 
 def test_what_cannot_be_read_is_an_error_that_names_the_file(tmp_path):
@@ -201,15 +207,15 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file(tmp_path):
 def test_a_damaged_geotiff_is_an_error_on_opening_or_on_reading(tmp_path):
     pytest.importorskip("rasterio")
     (tmp_path / "a.tif").write_text("no image")
-    with pytest.raises(UserError, match="a.tif is damaged or no GeoTIFF"):
+    with pytest.raises(UserError, match=r"a\.tif is damaged or no GeoTIFF"):
         read(tmp_path / "a.tif")
-    with pytest.raises(UserError, match="cannot open .*missing.tif"):
+    with pytest.raises(UserError, match=r"cannot open .*missing\.tif"):
         read(tmp_path / "missing.tif")
     path = write_geotiff(tmp_path / "b.tif", RGB.transpose(2, 0, 1), compress="deflate")
     content = path.read_bytes()
     start = len(content) // 2
     path.write_bytes(content[:start] + bytes(len(content) - start))
-    with pytest.raises(UserError, match="b.tif is damaged or no GeoTIFF"):
+    with pytest.raises(UserError, match=r"b\.tif is damaged or no GeoTIFF"):
         read(path)
 
 

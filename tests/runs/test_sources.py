@@ -31,7 +31,8 @@ def test_what_the_source_states_itself_comes_first() -> None:
         cfg, _ = configured(*TINY)
     assert (cfg.data.size, cfg.data.source.size) == (32, 64)
     assert image_set(cfg).samples[0].read()[0].shape[0] == 64
-    assert of_data_module(cfg.data)["size"] == 32 and "points_file" in of_data_module(cfg.data)
+    assert of_data_module(cfg.data)["size"] == 32
+    assert "points_file" in of_data_module(cfg.data)
 
 
 def test_a_source_of_before_that_refers_to_a_key_of_data_still_takes_it(tmp_path: Path) -> None:
