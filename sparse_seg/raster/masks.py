@@ -101,9 +101,8 @@ def read_sample(
     Raises UserError if a file is damaged or the mask holds something else than the classes; issues `OffPaletteWarning`.
     """
     image, valid = _read_image(picture, bands, scale, window)
-    row, col, height, width = window
     if picture.mask is None:
-        mask = np.full((height, width), IGNORE_INDEX, np.uint8)
+        mask = np.full(window[2:], IGNORE_INDEX, np.uint8)
         if points is not None:
             mask[points[:, 0], points[:, 1]] = points[:, 2]
     else:

@@ -128,9 +128,10 @@ def test_a_full_disk_leaves_nothing_and_says_what_to_do(tmp_path: Path, samples,
             raise OSError(28, "No space left on device")
         path.touch()
 
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"No space left.*data\.cache_dir="):
+    with monkeypatch.context() as patch:
         patch.setattr(np, "save", full)
-        prepare(samples, SIZE, tmp_path)
+        with pytest.raises(UserError, match=r"No space left.*data\.cache_dir="):
+            prepare(samples, SIZE, tmp_path)
     assert entries(tmp_path) == []
     check(prepare(samples, SIZE, tmp_path), samples)
 

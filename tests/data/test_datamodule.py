@@ -1,5 +1,6 @@
 """The data module: what the network is given of the masks, and what it is scored on."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -215,7 +216,7 @@ def test_loaders_deal_out_images_by_the_trainers_ranks(build):
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
         for training, loader in ((True, data.train_dataloader()), (False, data.val_dataloader())):
             seen[training] += [batch["index"].tolist() for batch in loader]
-    assert sorted(sum(seen[True], [])) == [0, 1, 2, 3]
+    assert sorted(itertools.chain(*seen[True])) == [0, 1, 2, 3]
     assert {len(part) for part in seen[True]} == {2}
     assert seen[False] == [[0], [1]]
 

@@ -1,5 +1,7 @@
 """Items and batches: their form, their order, and who gets which image in which epoch."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -86,7 +88,7 @@ def test_padding_has_no_label():
 
 @given(sizes, seeds, st.integers(0, 100))
 def test_a_training_epoch_is_a_permutation_of_the_images(size, seed, epoch):
-    order = sum(batches(size, 1, epoch=epoch, seed=seed), [])
+    order = list(itertools.chain(*batches(size, 1, epoch=epoch, seed=seed)))
     assert sorted(order) == list(range(size))
 
 
@@ -112,7 +114,7 @@ def test_ranks_together_train_on_the_global_batches_of_one_process(size, per_ran
     assume(size >= world)  # fewer are refused
     alone = batches(size, per_rank * world, epoch=3, seed=seed)
     together = dealt(size, per_rank, world, epoch=3, seed=seed)
-    assert [sorted(sum(parts, [])) for parts in together] == [sorted(batch) for batch in alone]
+    assert [sorted(itertools.chain(*parts)) for parts in together] == [sorted(batch) for batch in alone]
     if size >= per_rank * world:
         assert {len(part) for parts in together for part in parts} == {per_rank}
 
