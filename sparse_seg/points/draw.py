@@ -55,7 +55,7 @@ def sample_points(mask: Mask, points: int, seed: int, image_id: str) -> Points:
 
     Example:
         >>> sample_points(np.array([[0, 0, 255], [1, 1, 1]], np.uint8), points=1, seed=0, image_id="a").tolist()
-        [[0, 0, 0], [1, 1, 1]]
+        [[0, 1, 0], [1, 0, 1]]
     """
     return sample_windows([mask], points, seed, image_id)[0]
 
