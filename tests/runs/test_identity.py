@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from cli import BARE, TINY, Configured, configuration, train, trained
+from cli import Configured, configuration
 from folders import make
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,7 +13,6 @@ from sparse_seg.errors import UserError
 from sparse_seg.runs import schema
 from sparse_seg.runs.folder import defaults_of
 from sparse_seg.runs.identity import (
-    CONTENT,
     GROUPS,
     MAX_NAME,
     differing_keys,
@@ -207,20 +206,6 @@ def test_names_of_before_are_the_same_runs() -> None:
     new = {"model._target_": "sparse_seg.networks.create", "data.source._target_": "sparse_seg.data.dubai"}
     assert not differing_keys(old, new | {"model.arch": "unet"}, {})
     assert differing_keys(old, new | {"model.arch": "fpn"}, {}) == ["model.arch: 'unet' → 'fpn'"]
-
-
-def test_another_folder_of_a_source_of_ones_own_is_another_run(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "seed").write_text(str(ord(name)))
-    words = (*TINY, *BARE, "data.source._target_=scenes.picked", "~data.source.seed")
-    there = f"+data.source.root={tmp_path}"
-    folder, result = trained(*words, f"{there}/a", cwd=tmp_path)
-    assert train(*words, f"{there}/a", cwd=tmp_path).out.startswith("done already")
-    refused = train(*words, f"{there}/b", cwd=tmp_path)
-    assert refused.code == 1 and f"it differs in data.content: '{result['figures'][CONTENT]}' → " in refused.err
-    (tmp_path / "b" / "seed").write_text(str(ord("a")))
-    assert train(*words, f"{there}/b", cwd=tmp_path).out.startswith(f"done already: {folder.relative_to(tmp_path)}")
 
 
 def test_options_that_older_runs_state_twice_are_the_same_runs() -> None:

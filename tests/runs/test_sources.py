@@ -4,11 +4,12 @@ import inspect
 from pathlib import Path
 
 import pytest
-from cli import ROOT, TINY, configuration
+from cli import BARE, ROOT, TINY, configuration, train, trained
 from folders import make
 from omegaconf import DictConfig, OmegaConf
 
 from sparse_seg.data.folder import folder
+from sparse_seg.runs.identity import CONTENT
 from sparse_seg.runs.sources import image_set, of_data_module, taken
 
 FOLDER = DictConfig(OmegaConf.load(ROOT / "conf" / "data" / "folder.yaml"))
@@ -45,3 +46,17 @@ def test_a_source_of_before_that_refers_to_a_key_of_data_still_takes_it(tmp_path
 @pytest.mark.parametrize("name", ["nowhere.at_all", "sparse_seg.data.nothing"])
 def test_a_source_that_there_is_not_takes_nothing(name: str) -> None:
     assert taken(OmegaConf.create({"source": {"_target_": name}, "root": 1})) == set()
+
+
+def test_another_folder_of_a_source_of_ones_own_is_another_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "seed").write_text(str(ord(name)))
+    words = (*TINY, *BARE, "data.source._target_=scenes.picked", "~data.source.seed")
+    there = f"+data.source.root={tmp_path}"
+    folder, result = trained(*words, f"{there}/a", cwd=tmp_path)
+    assert train(*words, f"{there}/a", cwd=tmp_path).out.startswith("done already")
+    refused = train(*words, f"{there}/b", cwd=tmp_path)
+    assert refused.code == 1 and f"it differs in data.content: '{result['figures'][CONTENT]}' → " in refused.err
+    (tmp_path / "b" / "seed").write_text(str(ord("a")))
+    assert train(*words, f"{there}/b", cwd=tmp_path).out.startswith(f"done already: {folder.relative_to(tmp_path)}")
