@@ -120,7 +120,8 @@ class SegmentationTask(L.LightningModule):
     def _laid_out(self, image: Tensor) -> Tensor:
         return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
 
-    def _whole(self, batch: Batch) -> Batch:
+    def whole_batch(self, batch: Batch) -> Batch:
+        """A batch as `training_loss` gets it: with a target, and images in the memory format of the network."""
         whole = {k: self._laid_out(v) if k.startswith("image") else v for k, v in batch.items()}
         if "target" not in whole:
             if "mask" not in whole:
@@ -146,7 +147,7 @@ class SegmentationTask(L.LightningModule):
         return torch.device("cpu") if self.device.type == "mps" else self.device  # MPS has no float64
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        loss, n_labelled = self.training_loss(self._whole(batch))
+        loss, n_labelled = self.training_loss(self.whole_batch(batch))
         value = loss.detach().double() if self.device.type != "mps" else loss.detach().cpu().double()
         labelled = torch.as_tensor(n_labelled).to(value)
         all_labelled, all_values = self._sum_over_ranks(torch.stack([labelled, value]))
@@ -176,7 +177,7 @@ class SegmentationTask(L.LightningModule):
         if batch_index == 0:
             # Here, not at the end: callbacks that swap averaged weights in have done so, and swap them out too soon.
             self.scored_state = {k: v.detach().clone() for k, v in self.scored_network.state_dict().items()}
-        batch = self._whole(batch)
+        batch = self.whole_batch(batch)
         logits, target = self(batch["image"]), batch["target"]
         self.confusion.update(logits.argmax(1), target)
         for metric in self.score_metrics.values():
