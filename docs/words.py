@@ -72,7 +72,7 @@ def rows(path: Path, prefix: str) -> list[Row]:
         given = text[value.start_mark.index : value.end_mark.index].strip()
         name = word.rsplit(".", 1)[-1]
         fixed = name == "_partial_" or (name == "_target_" and given != "???") or given.startswith("${data.")
-        if fixed or isinstance(value, yaml.SequenceNode) and "_target_" in given:
+        if fixed or (isinstance(value, yaml.SequenceNode) and "_target_" in given):
             continue
         comment = re.search(r"\s# ?(.*)$", text.splitlines()[value.start_mark.line])
         found.append((word, given, comment[1].strip() if comment else ""))

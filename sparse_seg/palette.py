@@ -33,7 +33,7 @@ def rgb_of(image: Image) -> Image:
 
 
 def parse_colour(value: Any, where: str) -> RGB:
-    """ "#RRGGBB" or [R, G, B] → (R, G, B). Raises UserError that begins with `where`."""
+    """From "#RRGGBB" or [R, G, B] to (R, G, B). Raises UserError that begins with `where`."""
     if isinstance(value, str) and re.fullmatch(r"#?[0-9a-fA-F]{6}", value):
         red, green, blue = bytes.fromhex(value.removeprefix("#"))
         return red, green, blue

@@ -154,7 +154,8 @@ def test_every_experiment_composes_and_its_grid_has_no_value_that_is_refused(con
 def test_a_loss_that_needs_a_target_says_so(tmp_path: Path) -> None:
     outcome = train(*TINY, "loss=custom", cwd=tmp_path)
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err.startswith("error: ") and "loss._target_=pkg.fn" in outcome.err
+    assert outcome.err.startswith("error: ")
+    assert "loss._target_=pkg.fn" in outcome.err
 
 
 OWN_LOSS = """
@@ -185,7 +186,8 @@ def test_own_loss_trains_and_is_the_loss_that_is_used(
         words = ["--config-dir", str(tmp_path / "conf"), "loss=mine"]
     folder, result = trained(*words, *TINY, *BARE, cwd=tmp_path / "cwd")
     calls = sys.modules["ownpkg"].calls
-    assert result["train_loss"] == pytest.approx(calls, rel=1e-6) and len(calls) == 1
+    assert result["train_loss"] == pytest.approx(calls, rel=1e-6)
+    assert len(calls) == 1
     assert calls[0] > 3  # three times the cross-entropy of a network that knows nothing, ln 5
     assert result["loss"] == ("mine" if "YAML" in way else "custom")
     assert folder.name.startswith(f"loss={result['loss']},points=20,")

@@ -90,7 +90,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def axes(cfg: DictConfig, choices: Mapping[str, str]) -> Flat:
-    """Where a run stands in the tables, as its result says it: study, method, loss, points, augmentation, split, …
+    """Where a run stands in the tables, as its result says it: study, method, loss, points, augmentation, split.
 
     choices: group → its chosen YAML, "loss" → "focal".
     """

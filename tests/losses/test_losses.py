@@ -140,7 +140,9 @@ def test_gradient_at_few_labels_has_the_layout_of_the_logits(loss, layout):
 def test_losses_are_finite_and_not_negative(drawn):
     for loss in LOSSES.values():
         value, grad = gradient(loss, *batch(*drawn))
-        assert value >= -1e-12 and value.isfinite() and grad.isfinite().all()
+        assert value >= -1e-12
+        assert value.isfinite()
+        assert grad.isfinite().all()
 
 
 @settings(deadline=None)
@@ -157,7 +159,8 @@ def test_losses_do_not_depend_on_the_order_of_images(drawn, seed):
 def test_without_labels_the_loss_is_zero_with_a_zero_gradient(loss, dtype):
     value, grad = gradient(loss, batch()[0].to(dtype), torch.full((2, 8, 8), IGNORE))
     assert value == 0
-    assert grad.shape == (2, 3, 8, 8) and (grad == 0).all()
+    assert grad.shape == (2, 3, 8, 8)
+    assert (grad == 0).all()
 
 
 @every_share
@@ -188,7 +191,8 @@ def test_half_precision_logits_are_computed_in_float32(loss, share, dtype):
     half = logits.to(dtype)
     value, grad = gradient(loss, half, target)
     expected, _ = gradient(loss, half.float(), target)
-    assert value.dtype == torch.float32 and grad.dtype == dtype
+    assert value.dtype == torch.float32
+    assert grad.dtype == dtype
     assert value == expected
 
 
@@ -304,7 +308,7 @@ def test_what_is_no_loss_is_refused(loss):
 
 
 def test_a_misspelt_parameter_of_a_loss_is_named():
-    with pytest.raises(ValueError, match="the loss PartialFocal cannot be built: .*'gama'"):
+    with pytest.raises(ValueError, match=r"the loss PartialFocal cannot be built: .*'gama'"):
         as_module(functools.partial(PartialFocal, gama=1.0))
 
 
@@ -317,7 +321,8 @@ def test_a_loss_that_needs_more_arguments_is_refused_at_construction():
 def test_every_loss_yaml_builds_and_computes(name):
     loss = as_module(hydra.utils.instantiate(OmegaConf.load(CONF / f"{name}.yaml")))
     value, grad = gradient(loss, *batch())
-    assert value > 0 and grad.isfinite().all()
+    assert value > 0
+    assert grad.isfinite().all()
 
 
 def test_custom_yaml_takes_a_function_by_its_path():

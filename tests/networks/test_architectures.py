@@ -65,5 +65,5 @@ def test_what_does_not_fit_is_refused_in_a_line(tmp_path: Path, words: tuple[str
 
 
 def test_an_unknown_architecture_names_those_there_are() -> None:
-    with pytest.raises(UserError, match="choose unet, .*dpt"):
+    with pytest.raises(UserError, match=r"choose unet, .*dpt"):
         create("net", "resnet18", None, classes=2)

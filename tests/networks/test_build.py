@@ -128,7 +128,8 @@ def check_features(encoder: nn.Module, whole: nn.Module) -> None:
         expected = {f.shape[-1]: f for f in whole.forward_intermediates(image, intermediates_only=True)}
         features = {f.shape[-1]: f for f in encoder(image)[1:]}
     common = features.keys() & expected.keys()
-    assert len(common) >= 4 and min(features) in common
+    assert len(common) >= 4
+    assert min(features) in common
     for side in common:
         torch.testing.assert_close(features[side], expected[side])
 
@@ -242,7 +243,7 @@ class Trap:
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     path = tmp_path / "trap.pth"
     torch.save({"state_dict": Trap(tmp_path / "sprung")}, path)
-    with pytest.raises(UserError, match="trap.pth cannot be read as weights"):
+    with pytest.raises(UserError, match=r"trap.pth cannot be read as weights"):
         create("unet", "resnet18", str(path), classes=3)
     assert not (tmp_path / "sprung").exists()
 
@@ -264,9 +265,9 @@ def test_a_file_without_tensors_is_refused(tmp_path):
 
 
 def test_unknown_encoders_and_missing_files_are_named():
-    with pytest.raises(UserError, match="model.encoder=resnet19 is not an encoder"):
+    with pytest.raises(UserError, match=r"model.encoder=resnet19 is not an encoder"):
         create("unet", "resnet19", None, classes=3)
-    with pytest.raises(UserError, match="model.encoder=tu-resnet19 is not an encoder"):
+    with pytest.raises(UserError, match=r"model.encoder=tu-resnet19 is not an encoder"):
         create("unet", "tu-resnet19", None, classes=3)
     with pytest.raises(UserError, match="encoder_weights=imagnet is neither imagenet, nor null, nor a file"):
         create("unet", "resnet18", "imagnet", classes=3)
@@ -281,6 +282,7 @@ def test_imagenet_weights_that_cannot_be_had_name_the_ways_out(monkeypatch):
         return build(*args, encoder_weights=None, **kwargs)
 
     monkeypatch.setattr(smp, "create_model", offline)
-    with pytest.raises(UserError, match="ImageNet weights of resnet18 cannot be loaded .OSError: Name or") as caught:
+    with pytest.raises(UserError, match=r"ImageNet weights of resnet18 cannot be loaded .OSError: Name or") as caught:
         create("unet", "resnet18", "imagenet", classes=3)
-    assert "model.encoder_weights=null" in str(caught.value) and "FILE" in str(caught.value)
+    assert "model.encoder_weights=null" in str(caught.value)
+    assert "FILE" in str(caught.value)

@@ -30,7 +30,8 @@ def refused(*words: str, cwd: Path, data: Words = SYNTHETIC) -> str:
     assert outcome.code == 1
     assert "Traceback" not in outcome.out + outcome.err
     lines = outcome.err.splitlines()
-    assert lines[0].startswith("error: ") and len(lines) <= 2, outcome.err
+    assert lines[0].startswith("error: ")
+    assert len(lines) <= 2, outcome.err
     assert not list(cwd.rglob("result.json"))
     return outcome.err.removeprefix("error: ")
 
@@ -79,7 +80,8 @@ def test_wrong_value_is_refused_before_anything_is_written(tmp_path: Path, words
 def test_data_that_are_not_there_are_refused_with_the_ways_to_get_them(tmp_path: Path) -> None:
     said = refused(data=("data=dubai", f"data.root={tmp_path / 'no'}"), cwd=tmp_path)
     assert f"no Dubai data in {tmp_path / 'no'}" in said
-    assert "make data" in said and "data.root=FOLDER" in said
+    assert "make data" in said
+    assert "data.root=FOLDER" in said
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,8 @@ def test_wrong_word_is_refused_by_hydra_with_the_choices(tmp_path: Path, word: s
     outcome = train(*TINY, word, cwd=tmp_path)
     assert outcome.code == 1
     assert all(part in outcome.err for part in said), outcome.err
-    assert "Traceback" not in outcome.err and not contents(tmp_path)
+    assert "Traceback" not in outcome.err
+    assert not contents(tmp_path)
 
 
 def points_file(path: Path, *rows: str) -> str:
@@ -138,9 +141,11 @@ def test_loss_that_is_nan_stops_the_run_and_keeps_the_last_good_epoch(
     words = ("trainer.max_epochs=5", "loss=custom", "loss._target_=nanpkg.nan", "logger=none", "callbacks.panels=null")
     outcome = train(*TINY, *words, cwd=tmp_path)
     sys.modules.pop("nanpkg")
-    assert outcome.code == 1 and "Traceback" not in outcome.err
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err
     (line,) = outcome.err.splitlines()
-    assert line.startswith("error: the loss is nan at step 3 (epoch 3);") and "optimizer.lr" in line
+    assert line.startswith("error: the loss is nan at step 3 (epoch 3);")
+    assert "optimizer.lr" in line
     (folder,) = (tmp_path / "outputs/runs").iterdir()
     assert not (folder / "result.json").exists()
     assert len((folder / "history.csv").read_text().splitlines()) == 1 + 2
@@ -215,7 +220,8 @@ def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(
     monkeypatch.setattr(smp.encoders, "get_encoder", offline)
     said = refused("model.encoder_weights=imagenet", cwd=tmp_path)
     assert "the ImageNet weights of resnet18 cannot be loaded (URLError: " in said
-    assert "model.encoder_weights=null" in said and "model.encoder_weights=FILE" in said
+    assert "model.encoder_weights=null" in said
+    assert "model.encoder_weights=FILE" in said
 
 
 def test_wrong_argument_of_an_object_names_the_object(tmp_path: Path) -> None:
@@ -296,5 +302,6 @@ def test_refusal_needs_no_torch_and_is_all_that_is_printed() -> None:
 def test_full_error_shows_where_it_was_raised() -> None:
     answer = script("points=0", HYDRA_FULL_ERROR="1")
     assert answer.returncode != 0
-    assert "Traceback" in answer.stderr and 'schema.py", line' in answer.stderr
+    assert "Traceback" in answer.stderr
+    assert 'schema.py", line' in answer.stderr
     assert answer.stderr.splitlines()[-1].endswith("UserError: points=0 must be a positive integer or 'all'")

@@ -70,14 +70,16 @@ def test_twenty_kills_leave_the_figures_of_a_quiet_sweep(tmp_path):
     again = train(*WORDS, cwd=killed)
     assert again.code == 0, again.err
     mine, expected = results(killed), results(quiet)
-    assert mine.keys() == expected.keys() and len(mine) == 3
+    assert mine.keys() == expected.keys()
+    assert len(mine) == 3
     for name, result in expected.items():
         assert {k: mine[name][k] for k in FIGURES} == {k: result[k] for k in FIGURES}
         history = (killed / "outputs" / "runs" / name / "history.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in history] == ["epoch", *map(str, range(1, EPOCHS + 1))]
     logs = "".join(p.read_text() for p in killed.glob("outputs/runs/*/log.txt"))
     assert len(re.findall("goes on after epoch", logs)) >= 3, "hardly any kill met a run that was training"
-    assert not list(killed.rglob("*.tmp")) and not list(killed.rglob("failed.json"))
+    assert not list(killed.rglob("*.tmp"))
+    assert not list(killed.rglob("failed.json"))
 
 
 @pytest.fixture
@@ -100,7 +102,8 @@ def test_a_full_disk_ends_its_run_with_a_message_and_leaves_the_others(small_dis
     before = {p: p.read_bytes() for p in done.rglob("*") if p.is_file()}
 
     ended = train(*words, cwd=tmp_path)
-    assert ended.code == 1 and "Traceback" not in ended.err
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
     assert re.search(r"error: \S+ckpt cannot be written: .*free some space, the same command goes on", ended.err)
     assert {p: p.read_bytes() for p in done.rglob("*") if p.is_file()} == before
     (full,) = (p.parent for p in small_disk.rglob("history.csv") if p.parent != done)

@@ -39,7 +39,7 @@ def gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "jobs, per_gpu, devices, expected",
+    ("jobs", "per_gpu", "devices", "expected"),
     [
         (None, 1, 1, ["0", "1", "2", "3"]),
         (None, 2, 1, ["0", "1", "2", "3", "0", "1", "2", "3"]),
@@ -64,7 +64,7 @@ def test_cpu_threads_are_divided_among_the_jobs(gpus, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         ((0, 1, 1, "cpu"), "hydra.launcher.jobs=0 must be"),
         ((None, -1, 1, "cpu"), "hydra.launcher.jobs_per_gpu=-1 must be"),
@@ -100,7 +100,7 @@ def test_gpus_are_found_without_torch(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "launcher, extra",
+    ("launcher", "extra"),
     [("hydra_plugins.hydra_submitit_launcher.x.Y", "slurm"), ("hydra_plugins.hydra_ray_launcher.x.Y", "ray")],
 )
 def test_a_missing_extra_is_named(monkeypatch, launcher, extra):
@@ -121,9 +121,12 @@ def test_several_jobs_run_at_once_and_one_that_dies_ends_alone(at_once):
     cwd, ended = at_once
     assert ended.code == 1
     said = [line.split(":")[0] for line in ended.out.splitlines() if line.startswith("job ")]
-    assert said[:2] == ["job 1 starts", "job 2 starts"] and "2 jobs at a time" in ended.out
-    assert seeds(cwd, "result.json") == [1, 2] and seeds(cwd, "failed.json") == [0]
-    assert "job 1 failed (killed by signal 9)" in ended.err and "1 of 3 runs failed" in ended.err
+    assert said[:2] == ["job 1 starts", "job 2 starts"]
+    assert "2 jobs at a time" in ended.out
+    assert seeds(cwd, "result.json") == [1, 2]
+    assert seeds(cwd, "failed.json") == [0]
+    assert "job 1 failed (killed by signal 9)" in ended.err
+    assert "1 of 3 runs failed" in ended.err
     assert "3 of 3 runs ended" in ended.out
 
 
@@ -134,7 +137,8 @@ def test_the_same_command_of_one_at_a_time_runs_what_failed(at_once):
     (cwd / "fate").write_text("9 die")
     ended = train("-m", *WORDS, cwd=cwd)
     assert ended.code == 0, ended.err
-    assert ended.out.count("done already") == 3 and seeds(cwd, "result.json") == [0, 1, 2]  # 2 jobs and the count
+    assert ended.out.count("done already") == 3
+    assert seeds(cwd, "result.json") == [0, 1, 2]
     assert all(p.read_bytes() == content for p, content in before.items())
 
 
@@ -147,7 +151,9 @@ def test_ctrl_c_ends_all_jobs(tmp_path):
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the sweep was stopped by Ctrl-C" in err and "Traceback" not in err
+    assert process.returncode == 130
+    assert "the sweep was stopped by Ctrl-C" in err
+    assert "Traceback" not in err
     assert not Path(f"/proc/{(tmp_path / 'hanging').read_text()}").exists()
 
 
@@ -212,7 +218,8 @@ def test_slurm_runs_the_jobs_and_a_preempted_one_goes_on(slurm, tmp_path):
         end = time.monotonic() + TIMEOUT
         last = None
         while last is None:
-            assert time.monotonic() < end and process.poll() is None, process.communicate()
+            assert time.monotonic() < end, process.communicate()
+            assert process.poll() is None, process.communicate()
             time.sleep(0.1)
             last = next((p for p in tmp_path.glob("outputs/runs/*seed=1*/checkpoints/last.ckpt")), None)
         os.kill(int((slurm / "pid1").read_text()), signal.SIGUSR2)
@@ -220,9 +227,11 @@ def test_slurm_runs_the_jobs_and_a_preempted_one_goes_on(slurm, tmp_path):
     assert process.returncode == 0, (out, err, (slurm / "log").read_text())
     assert (slurm / "requeued").read_text().split() == ["77_1"]
     results = {p.parent.name: json.loads(p.read_text()) for p in tmp_path.glob("outputs/runs/*/result.json")}
-    assert len(results) == 2 and all(len(r["train_loss"]) == 3 for r in results.values())
+    assert len(results) == 2
+    assert all(len(r["train_loss"]) == 3 for r in results.values())
     log = (last.parents[1] / "log.txt").read_text()
-    assert log.count("goes on after epoch") == 1 and "failed.json" not in os.listdir(last.parents[1])
+    assert log.count("goes on after epoch") == 1
+    assert "failed.json" not in os.listdir(last.parents[1])
     script = next(p for p in slurm.iterdir() if "#SBATCH" in p.read_text()).read_text()
     for line in ("--array=0-1%2", "--partition=debug", "--qos=low", "--gpus-per-node=1", "--signal=USR2@120"):
         assert f"#SBATCH {line}\n" in script
@@ -234,7 +243,8 @@ def test_submitits_local_executor_runs_the_jobs(tmp_path):
     (tmp_path / "fate").write_text("0 die")
     ended = train("-m", *WORDS, "hydra/launcher=submitit_local", cwd=tmp_path)
     assert ended.code == 1, ended.err
-    assert seeds(tmp_path, "result.json") == [1, 2] and "1 of 3 runs failed" in ended.err
+    assert seeds(tmp_path, "result.json") == [1, 2]
+    assert "1 of 3 runs failed" in ended.err
 
 
 @pytest.mark.slow
@@ -253,4 +263,5 @@ def test_ray_runs_the_jobs_on_a_cluster(tmp_path):
         subprocess.run([*ray, "stop", "--force"], env=env, check=True, capture_output=True, timeout=TIMEOUT)
         shutil.rmtree(short, ignore_errors=True)
     assert ended.code == 1, ended.err
-    assert seeds(tmp_path, "result.json") == [1, 2] and "1 of 3 runs failed" in ended.err
+    assert seeds(tmp_path, "result.json") == [1, 2]
+    assert "1 of 3 runs failed" in ended.err

@@ -106,7 +106,8 @@ def test_ctrl_c_ends_with_a_message_and_the_same_command_goes_on(base, whole):
     stopped = train(*WORDS, "data.num_workers=0", cwd=cwd)  # whose Ctrl-C is not ignored, whoever started the tests
     assert stopped.code == 130, stopped.err
     assert "was stopped by Ctrl-C; the same command goes on from its last whole epoch" in stopped.err
-    assert "Traceback" not in stopped.err + stopped.out and epochs(cwd) == [1]
+    assert "Traceback" not in stopped.err + stopped.out
+    assert epochs(cwd) == [1]
     assert run(cwd).code == 0
     assert {k: result(cwd)[k] for k in FIGURES} == {k: result(whole)[k] for k in FIGURES}
 
@@ -125,7 +126,8 @@ def again(request, base, whole, chain) -> Path:
         ended = run(cwd)
         assert ended.code == 0, ended.err
         goes_on = "goes on after epoch 1 of 4" if len(cut) == 1 else "starts again from epoch 1"
-        assert all(f"{name} is damaged" in ended.out for name in cut) and goes_on in ended.out
+        assert all(f"{name} is damaged" in ended.out for name in cut)
+        assert goes_on in ended.out
         assert goes_on in (folder(cwd) / "log.txt").read_text()
     return cwd
 
@@ -139,10 +141,12 @@ def test_killed_run_resumes_to_the_same_figures(again, whole):
 def test_killed_run_resumes_to_the_same_weights(again, whole):
     paths = sorted(p.name for p in (folder(whole) / "checkpoints").iterdir())
     assert sorted(p.name for p in (folder(again) / "checkpoints").iterdir()) == paths
-    assert not {"last.ckpt", "previous.ckpt"} & set(paths) and "best.ckpt" in paths
+    assert not {"last.ckpt", "previous.ckpt"} & set(paths)
+    assert "best.ckpt" in paths
     for name in paths:
         mine, expected = (torch.load(folder(f) / "checkpoints" / name, weights_only=True) for f in (again, whole))
-        assert mine["epoch"] == expected["epoch"] and mine["model"] == expected["model"]
+        assert mine["epoch"] == expected["epoch"]
+        assert mine["model"] == expected["model"]
         assert all(torch.equal(v, expected["state_dict"][k]) for k, v in mine["state_dict"].items())
 
 
@@ -160,7 +164,8 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(base, chain):
     good = (checkpoints / "previous.ckpt").read_bytes()
     (checkpoints / "last.ckpt").write_bytes(b"cut")
     ended = run(cwd, "SIGKILL 3")
-    assert ended.code == -9 and "goes on after epoch 1 of 4" in ended.out, ended.err
+    assert ended.code == -9, ended.err
+    assert "goes on after epoch 1 of 4" in ended.out
     assert resume_point(folder(cwd)) == (checkpoints / "last.ckpt", 2)
     assert (checkpoints / "previous.ckpt").read_bytes() == good
 

@@ -105,9 +105,11 @@ def test_config_is_resolved_and_says_what_the_figures_depend_on(done: Done) -> N
     text = (done.folder / "config.yaml").read_text()
     kept = yaml.safe_load(text)
     assert "${" not in text
-    assert kept["config"]["trainer"]["max_epochs"] == EPOCHS and kept["config"]["data"]["source"]["images"] == 6
+    assert kept["config"]["trainer"]["max_epochs"] == EPOCHS
+    assert kept["config"]["data"]["source"]["images"] == 6
     assert kept["figures"] == done.result["figures"]
-    assert kept["axes"] == {key: done.result[key] for key in kept["axes"]} and kept["axes"]["loss"] == "focal"
+    assert kept["axes"] == {key: done.result[key] for key in kept["axes"]}
+    assert kept["axes"]["loss"] == "focal"
     assert kept["figures"]["trainer.precision"] != "auto"
 
 
@@ -145,7 +147,8 @@ def test_history_has_a_row_per_epoch_from_one(done: Done) -> None:
 def test_log_tells_the_run(done: Done) -> None:
     lines = (done.folder / "log.txt").read_text().splitlines()
     assert f"(process {os.getpid()})" in lines[0]
-    assert "5 training images with" in lines[1] and "1 validation images" in lines[1]
+    assert "5 training images with" in lines[1]
+    assert "1 validation images" in lines[1]
     assert [line.split("  ")[1].split("/")[0] for line in lines[2:-1]] == [f"epoch {k + 1}" for k in range(EPOCHS)]
     assert f"done: final mIoU {done.result['miou_final']:.4f}" in lines[-1]
 
@@ -163,10 +166,13 @@ def test_dashboard_holds_scalars_panels_and_hyper_parameters(done: Done) -> None
             assert [event.value for event in said] == pytest.approx([value for _, value in wanted], rel=1e-6)
     assert [event.step for event in events.Images("panels")] == [1, EPOCHS]
     text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert "data.size: 32" in text and "loss.gamma: 2.0" in text
+    assert "data.size: 32" in text
+    assert "loss.gamma: 2.0" in text
     assert events.Scalars("score/miou_final")[0].value == pytest.approx(done.result["miou_final"], rel=1e-6)
     start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-    assert b"encoder" in start and b"resnet18" in start and b"batch_size" in start
+    assert b"encoder" in start
+    assert b"resnet18" in start
+    assert b"batch_size" in start
 
 
 def test_panels_hold_the_validation_images_as_they_are_scored(done: Done) -> None:
@@ -186,7 +192,8 @@ def test_checkpoint_is_the_networks_weights_as_plain_tensors(done: Done) -> None
     kept = torch.load(done.folder / "checkpoints/best.ckpt", weights_only=True)
     assert set(kept) == {"state_dict", "model", "epoch", "val_miou"}
     assert (kept["epoch"], kept["val_miou"]) == (done.result["epoch_best"], done.result["miou_best"])
-    assert kept["model"]["classes"] == list(NAMES) and kept["model"]["size"] == 32
+    assert kept["model"]["classes"] == list(NAMES)
+    assert kept["model"]["size"] == 32
     assert kept["model"]["config"]["encoder"] == "resnet18"
     create("unet", "resnet18", None, classes=5).load_state_dict(kept["state_dict"])
 
@@ -206,7 +213,8 @@ def test_result_holds_the_contract(done: Done) -> None:
         result["versions"]["torch"] == torch.__version__.split("+")[0]
         or result["versions"]["torch"] == torch.__version__
     )
-    assert {"commit", "seconds"} <= set(result) and result["seconds"] > 0
+    assert {"commit", "seconds"} <= set(result)
+    assert result["seconds"] > 0
     assert result["val_images"] == [s.image_id for s in sides()[1]]
     assert len(result["train_loss"]) == len(result["val_miou"]) == EPOCHS
     assert result["miou_final"] == result["val_miou"][-1] <= result["miou_best"] == max(result["val_miou"])
@@ -313,7 +321,8 @@ def test_overwrite_runs_again_in_an_empty_folder(own: Done) -> None:
     (own.folder / "left").mkdir()
     (own.folder / "left/over.txt").touch()
     outcome = again(own, "overwrite=true")
-    assert outcome.code == 0 and "done: final mIoU" in outcome.out
+    assert outcome.code == 0
+    assert "done: final mIoU" in outcome.out
     assert set(contents(own.folder)) == {".lock", "config.yaml", "points.csv", "history.csv", "log.txt", "result.json"}
     result = json.loads((own.folder / "result.json").read_text())
     assert {k: v for k, v in result.items() if k not in TIMES} == {
@@ -326,7 +335,8 @@ def test_overwrite_of_a_job_that_slurm_starts_again_goes_on(own: Done, monkeypat
     (own.folder / "kept").touch()
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert again(own, "overwrite=true").code == 0
-    assert (own.folder / "kept").exists() and (own.folder / "result.json").exists()
+    assert (own.folder / "kept").exists()
+    assert (own.folder / "result.json").exists()
 
 
 def edit_figures(folder: Path, changes: dict[str, Any], drop: tuple[str, ...] = ()) -> None:
@@ -342,10 +352,13 @@ def test_a_folder_with_another_run_is_refused_and_nothing_is_lost(own: Done, fin
         (own.folder / "result.json").unlink()
     before = contents(own.cwd)
     outcome = again(own)
-    assert outcome.code == 1 and outcome.out == ""
+    assert outcome.code == 1
+    assert outcome.out == ""
     first, second = outcome.err.splitlines()
-    assert first.startswith("error: ") and first.endswith("it differs in loss.gamma: 3.0 → 2.0")
-    assert "study=NAME" in second and "overwrite=true" in second
+    assert first.startswith("error: ")
+    assert first.endswith("it differs in loss.gamma: 3.0 → 2.0")
+    assert "study=NAME" in second
+    assert "overwrite=true" in second
     assert contents(own.cwd) == before
 
 
@@ -377,7 +390,9 @@ def test_a_run_that_another_process_trains_is_refused_until_that_ends(own: Done)
     before = contents(own.cwd)
     command = [sys.executable, "-c", HOLD, str(own.folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
-        assert other.stdin and other.stdout and other.stdout.readline() == b"held\n"
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
         outcome = again(own)
         assert outcome.code == 1
         assert f"is being trained by process {other.pid} on {platform.node()}; wait for it, or stop it" in outcome.err
@@ -401,7 +416,8 @@ def test_a_run_that_another_process_ends_meanwhile_is_done(own: Done, monkeypatc
     monkeypatch.setattr("sparse_seg.runs.run.held", late)
     before = (own.folder / "history.csv").stat().st_mtime_ns
     outcome = again(own)
-    assert outcome.code == 0 and f"done already: {own.folder.relative_to(own.cwd)}" in outcome.out
+    assert outcome.code == 0
+    assert f"done already: {own.folder.relative_to(own.cwd)}" in outcome.out
     assert (own.folder / "history.csv").stat().st_mtime_ns == before
 
 
@@ -412,7 +428,8 @@ def test_last_weights_are_kept_beside_the_best_where_they_differ(
     monkeypatch.setattr(metrics, "mean_iou", lambda confusion: next(falling))
     words = ("trainer.max_epochs=2", "logger=none", "callbacks.panels=null", "callbacks.checkpoint.every_n_epochs=10")
     folder, result = trained(*TINY, *words, cwd=tmp_path)
-    assert result["epoch_best"] == 1 and result["miou_final"] < result["miou_best"]
+    assert result["epoch_best"] == 1
+    assert result["miou_final"] < result["miou_best"]
     best, final = (torch.load(folder / "checkpoints" / f"{n}.ckpt", weights_only=True) for n in ("best", "final"))
     assert (best["epoch"], final["epoch"]) == (1, 2)
     assert not all(torch.equal(v, final["state_dict"][k]) for k, v in best["state_dict"].items())
@@ -426,6 +443,7 @@ def test_training_loss_falls_on_the_dubai_images(tmp_path: Path) -> None:
     words += ("trainer=cpu", "trainer.max_epochs=2", f"data.cache_dir={tmp_path / 'cache'}")
     folder, result = trained(*words, *BARE, cwd=tmp_path)
     assert result["train_loss"][1] < result["train_loss"][0]
-    assert len(result["val_images"]) == 14 and result["train_images"] == 58
+    assert len(result["val_images"]) == 14
+    assert result["train_images"] == 58
     assert all(n > 0 for n in result["labelled_pixels"].values())
     assert "warning: 552,156 pixels of 9 masks have a colour of no class" in (folder / "log.txt").read_text()

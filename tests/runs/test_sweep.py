@@ -69,7 +69,9 @@ def test_a_job_that_is_killed_ends_alone(first, cwd):
 
 def test_failed_jobs_are_listed_with_overrides_and_error(first):
     said = first.err[first.err.index("1 of 2 runs failed; the same command tries them again:") :]
-    assert "data.source.seed=0" in said and "loss=own" in said and "data.source.seed=1" not in said
+    assert "data.source.seed=0" in said
+    assert "loss=own" in said
+    assert "data.source.seed=1" not in said
     assert said.strip().endswith("killed by signal 9")
     assert "Traceback" not in first.err
 
@@ -84,19 +86,23 @@ def test_the_table_has_a_row_for_every_job(first, cwd):
 
 def test_config_dir_reaches_the_jobs(first, cwd):
     result = json.loads((job_folder(cwd, 1) / "result.json").read_text())
-    assert result["loss"] == "own" and result["figures"]["loss.gamma"] == 1.5
+    assert result["loss"] == "own"
+    assert result["figures"]["loss.gamma"] == 1.5
     assert job_folder(cwd, 1).name.startswith("loss=own,")
 
 
 def test_the_same_command_runs_only_what_failed(second, cwd):
     assert second.code == 1
     assert "2 runs, 1 of them done already" in second.out
-    assert second.out.count("\njob ") == 1 and second.out.count("done already: ") == 1
+    assert second.out.count("\njob ") == 1
+    assert second.out.count("done already: ") == 1
     said = without_import_times(second.err)
     said = said[said.index("1 of 2 runs failed") :]
-    assert "scene 0 is raise" in said and "data.source.seed=0" in said
+    assert "scene 0 is raise" in said
+    assert "data.source.seed=0" in said
     kept = json.loads((job_folder(cwd, 0) / "failed.json").read_text())
-    assert kept["reason"] == "exit code 1" and "scene 0 is raise" in kept["error"]
+    assert kept["reason"] == "exit code 1"
+    assert "scene 0 is raise" in kept["error"]
 
 
 def test_a_failed_job_says_which_run_it_is_as_a_finished_one_does(second, cwd):
@@ -123,8 +129,10 @@ def test_a_single_run_of_a_jobs_words_is_that_job(second, cwd):
 def test_a_refused_value_anywhere_ends_the_sweep_before_its_first_job(tmp_path):
     ended = train("-m", *TINY, "seed=0,1", "points=5,0", cwd=tmp_path)
     assert ended.code == 1
-    assert "points=0 must be a positive integer or 'all'" in ended.err and "seed=0 points=0" in ended.err
-    assert "\njob " not in ended.out and "Traceback" not in ended.err
+    assert "points=0 must be a positive integer or 'all'" in ended.err
+    assert "seed=0 points=0" in ended.err
+    assert "\njob " not in ended.out
+    assert "Traceback" not in ended.err
     assert not list(tmp_path.rglob("*seed=*"))
 
 
@@ -260,6 +268,7 @@ def test_ctrl_c_ends_the_child_and_the_sweep(tmp_path):
         assert wait(lambda: pid.exists() and pid.read_text() != "", 60)
         parent.send_signal(signal.SIGINT)
         _, err = parent.communicate(timeout=60)
-    assert parent.returncode == 130 and "the sweep was stopped by Ctrl-C; the same command goes on" in err
+    assert parent.returncode == 130
+    assert "the sweep was stopped by Ctrl-C; the same command goes on" in err
     assert "Traceback" not in err
     assert not alive(int(pid.read_text()))
