@@ -123,7 +123,8 @@ def test_a_command_is_one(command: tuple[str, ...], configured: Configured, own_
         assert not isinstance(raised.value, SystemExit) or raised.value.code == 0
     else:
         line = " ".join(words)
-        assert program == "python" and line.startswith(SCRIPTS), "no rule covers this command"
+        assert program == "python", "no rule covers this command"
+        assert line.startswith(SCRIPTS), "no rule covers this command"
         assert (ROOT / words[0]).is_file()
 
 
@@ -132,13 +133,15 @@ def test_what_is_not_run_stands_on_a_page_and_exists() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {e for line in NOT_RUN for e in re.findall(r"\.\[(\w+)\]", line)} <= set(extras)
     paths = [word for line in NOT_RUN for word in line.split() if word.endswith(".py")]
-    assert len(paths) == 2 and all((ROOT / path).is_file() for path in paths)
+    assert len(paths) == 2
+    assert all((ROOT / path).is_file() for path in paths)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_is_no_command_is_fenced_as_something_else(page: Path) -> None:
     kinds = re.findall(r"^ *```(\w*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(kinds[::2]) <= {"bash", "text", "python", "yaml"} and set(kinds[1::2]) <= {""}
+    assert set(kinds[::2]) <= {"bash", "text", "python", "yaml"}
+    assert set(kinds[1::2]) <= {""}
     assert not re.search(r"\n\n {4,}\S", prose(page)), "an indented block escapes this test"
     for block in blocks(page, "text"):
         assert not COMMAND.match(block)
@@ -149,7 +152,8 @@ def test_what_is_no_command_is_fenced_as_something_else(page: Path) -> None:
 def words_of_conf() -> Any:
     """docs/words.py as a module."""
     spec = importlib.util.spec_from_file_location("words", ROOT / "docs" / "words.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -173,7 +177,8 @@ def test_words_in_sentences_exist() -> None:
 
 OTHER_WORDS = {
     "key", "group", "group.key",                                     # words.md on how a word is written
-    "trainer.gradient_clip_val", "callbacks.NAME._target_", "scores.NAME._target_", "callbacks.panels", "data.source._target_", "loss.alpha",
+    "trainer.gradient_clip_val", "callbacks.NAME._target_", "scores.NAME._target_", "callbacks.panels",
+    "data.source._target_", "loss.alpha",
     "callbacks.mine._target_", "hydra.launcher.jobs",
     "classes", "in_channels", "total_steps",                         # arguments in Python
     "alpha",
@@ -210,7 +215,8 @@ def test_every_page_is_linked_from_the_first_one() -> None:
 def test_the_first_page_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
     pictures = [ROOT / name for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", prose(ROOT / "README.md"))]
-    assert len(pictures) == 1 and pictures[0].stat().st_size < 300_000
+    assert len(pictures) == 1
+    assert pictures[0].stat().st_size < 300_000
 
 
 def test_the_first_page_quotes_the_tables() -> None:
@@ -226,7 +232,8 @@ def test_four_commands_go_from_geotiffs_to_a_map(tmp_path: Path) -> None:
     """The README's own, on the tutorial's example, with a small network and one epoch."""
     (script,) = [block for block in blocks(ROOT / "README.md", "bash") if "my_data" in block]
     small = "data.tile=96 data.size=96 model.encoder=resnet18 model.encoder_weights=null trainer.max_epochs=1"
-    assert script.count("data.tile=256") == 1 and script.count("my_data/images ") == 2
+    assert script.count("data.tile=256") == 1
+    assert script.count("my_data/images ") == 2
     script = script.replace("data.tile=256", small).replace("my_data/images ", "my_data/images/clicked ")
     checkout(tmp_path)
     done = shell(f".venv/bin/python docs/own-imagery/make_example.py my_data\n{script}", tmp_path)
@@ -246,8 +253,10 @@ def test_what_precommit_runs_is_named_with_its_version() -> None:
 def test_the_citation_names_this_version_and_its_authors() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert citation["cff-version"] == "1.2.0" and citation["license"] == project["license"]
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["license"] == project["license"]
     assert str(citation["version"]) == project["version"]
     assert citation["authors"][0]["name"] in (ROOT / "LICENSE").read_text()
     changes = (ROOT / "CHANGELOG.md").read_text()
-    assert f"## [{project['version']}]" in changes and "### Figures change" in changes
+    assert f"## [{project['version']}]" in changes
+    assert "### Figures change" in changes

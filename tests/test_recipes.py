@@ -159,7 +159,8 @@ def test_recipe_of_a_loss(own: Path) -> None:
     write(own / "own_loss.py", LOSS)
     write(own / "conf" / "loss" / "huber.yaml", "_target_: own_loss.Huber\ndelta: 0.5\n")
     _, result = trained("--config-dir", str(own / "conf"), "loss=huber", *TINY, *BARE, cwd=own / "cwd")
-    assert result["loss"] == "huber" and 0 < result["train_loss"][0] < 0.5
+    assert result["loss"] == "huber"
+    assert 0 < result["train_loss"][0] < 0.5
 
     from own_loss import Huber  # type: ignore[import-not-found]
 
@@ -181,7 +182,8 @@ def test_recipe_of_a_data_set(own: Path) -> None:
         np.save(own / "arrays" / f"{k}.npy", values)
     words = ("--config-dir", str(own / "conf"), "data=arrays", f"data.root={own / 'arrays'}", "points=3")
     folder, result = trained(*words, *SMALL, *BARE, cwd=own / "cwd")
-    assert set(result["iou"]) == {"Dark", "Bright"} and len(result["val_images"]) == 1
+    assert set(result["iou"]) == {"Dark", "Bright"}
+    assert len(result["val_images"]) == 1
     assert len((folder / "points.csv").read_text().splitlines()) == 1 + 4 * 2 * 3
 
 
@@ -206,7 +208,8 @@ def test_recipe_of_a_network_that_trains_and_predicts(own: Path) -> None:
     words = ("--config-dir", str(own / "conf"), "model=light", *small, "logger=none", "callbacks.panels=null")
     folder, _ = trained(*words, cwd=own / "cwd")
     network = load_trained(folder / "checkpoints" / "best.ckpt").network
-    assert isinstance(network, NormalisedNetwork) and isinstance(network.network, smp.FPN)
+    assert isinstance(network, NormalisedNetwork)
+    assert isinstance(network.network, smp.FPN)
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 5, 64, 64)
 
 
@@ -220,7 +223,8 @@ def test_recipe_of_a_score_of_counts_and_one_of_logits(own: Path) -> None:
     assert result["scores"]["kappa"] == pytest.approx(cohen_kappa_score(truth, said))
     assert 0.2 <= result["scores"]["confidence"] <= 1
     (row,) = csv.DictReader((folder / "history.csv").read_text().splitlines())
-    assert float(row["kappa"]) == pytest.approx(result["scores"]["kappa"]) and row["confidence"]
+    assert float(row["kappa"]) == pytest.approx(result["scores"]["kappa"])
+    assert row["confidence"]
 
 
 @pytest.mark.slow
@@ -233,7 +237,8 @@ def test_recipe_of_a_launcher(tmp_path: Path) -> None:
     command = [sys.executable, TRAIN, "-m", "--config-dir", "conf", *words, "hydra/launcher=backwards"]
     path = os.pathsep.join([str(Path(__file__).parent), str(tmp_path)])  # of scenes.py, and of the launcher
     ended = subprocess.run(command, cwd=tmp_path, env=environment(PYTHONPATH=path), capture_output=True, text=True)
-    assert ended.returncode == 1 and "1 of 2 runs failed" in ended.stderr
+    assert ended.returncode == 1
+    assert "1 of 2 runs failed" in ended.stderr
     assert len(list(tmp_path.glob("outputs/runs/*/result.json"))) == 1
     assert ended.stdout.index("data.source.seed=1") < ended.stdout.index("data.source.seed=0")
 

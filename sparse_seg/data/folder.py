@@ -152,7 +152,7 @@ def folder(
 def _check(
     bands: Sequence[int] | None, scale: Sequence[float] | None, tile: Any
 ) -> tuple[tuple[int, ...] | None, tuple[float, float] | None]:
-    """bands and scale as tuples; a single band three times. Raises UserError for values that cannot work."""
+    """Bands and scale as tuples; a single band three times. Raises UserError for values that cannot work."""
     if bands is not None and (
         not isinstance(bands, Sequence)
         or isinstance(bands, str)

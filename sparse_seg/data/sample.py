@@ -74,5 +74,5 @@ class ImageSet:
 
     @property
     def scored_on(self) -> str:
-        """ "masks", or "points" where no sample has a mask: then points are held out for validation."""
+        """What validation scores against: "masks", or held-out "points" where no sample has a mask."""
         return "masks" if any(s.has_mask for s in self.samples) else "points"

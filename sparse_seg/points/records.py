@@ -65,7 +65,8 @@ class Images:
 @dataclass(frozen=True)
 class Point:
     """where: file and line. image: as the file says it, None where the map position decides. x, y: pixels (column, row)
-    or map coordinates. label: class name or index as the file says it."""
+    or map coordinates. label: class name or index as the file says it.
+    """
 
     where: str
     image: str | None

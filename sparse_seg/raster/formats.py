@@ -195,7 +195,7 @@ def needed_scale(path: Path, dtype: str, scale: Sequence[float] | None) -> Scale
 
 
 def to_uint8(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
-    """values of any type → uint8, in proportion between those of black and white; NaN is black."""
+    """Values of any type → uint8, in proportion between those of black and white; NaN is black."""
     low, high = scale
     scaled = np.clip((values.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
     return np.asarray(np.rint(np.nan_to_num(scaled, copy=False)), np.uint8)

@@ -1,4 +1,4 @@
-"""Print the report's tables from measured runs: python -m sparse_seg.report [STUDY…]"""
+"""Print the report's tables from measured runs: `python -m sparse_seg.report [STUDY…]`."""
 
 import argparse
 import sys

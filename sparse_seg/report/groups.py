@@ -42,7 +42,7 @@ class Group:
 
     @property
     def unit(self) -> str:
-        """seed or tile."""
+        """Seed or tile."""
         return self.block.unit
 
     @cached_property

@@ -95,7 +95,7 @@ def test_where_and_how_fast_a_run_computes_is_not_part_of_it(configured: Configu
         "callbacks.progress=null",
     )  # fmt: skip
     other = configured(*words)[0]
-    differing = [k for k in ("data", "study", "overwrite", "output_dir", "logger", "trainer", "callbacks")]
+    differing = ["data", "study", "overwrite", "output_dir", "logger", "trainer", "callbacks"]
     assert all(other[key] != usual[key] for key in differing)
     assert name(configured, *words) == name(configured)
     assert fingerprint(figures(other)) == fingerprint(figures(usual))
@@ -137,7 +137,8 @@ LONG = [f"+loss.note={'x' * 150}{k}" for k in range(2)]
 )
 def test_name_is_one_folder_that_a_file_system_takes(configured: Configured, words: Words, tmp_path: Path) -> None:
     folder = name(configured, *words)
-    assert "/" not in folder and "\\" not in folder
+    assert "/" not in folder
+    assert "\\" not in folder
     assert len(folder.encode()) <= MAX_NAME
     (tmp_path / folder).mkdir()
 
@@ -145,7 +146,8 @@ def test_name_is_one_folder_that_a_file_system_takes(configured: Configured, wor
 def test_long_names_stay_different(configured: Configured) -> None:
     first, second = (name(configured, word) for word in LONG)
     assert len(first.encode()) == MAX_NAME
-    assert first != second and first.rsplit("-", 1)[0] == second.rsplit("-", 1)[0]
+    assert first != second
+    assert first.rsplit("-", 1)[0] == second.rsplit("-", 1)[0]
 
 
 @pytest.mark.parametrize("key", ["model.encoder_weights", "data.points_file"])
@@ -178,9 +180,11 @@ def test_a_file_of_points_may_be_named_as_it_lies_in_the_folder(configured: Conf
 
 def test_figures_are_plain_values_without_neutral_keys(configured: Configured) -> None:
     flat = figures(configured()[0])
-    assert flat["data.size"] == 256 and flat["loss.gamma"] == 2.0 and flat["points"] == 20
+    assert flat["data.size"] == 256
+    assert flat["loss.gamma"] == 2.0
+    assert flat["points"] == 20
     assert not [key for key in flat if key.startswith(("study", "logger", "callbacks", "data.root"))]
-    assert flat == flatten({key: value for key, value in flat.items()})
+    assert flat == flatten(dict(flat.items()))
 
 
 def test_differing_keys_are_named_with_both_values() -> None:

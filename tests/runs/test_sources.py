@@ -57,6 +57,7 @@ def test_another_folder_of_a_source_of_ones_own_is_another_run(tmp_path: Path) -
     folder, result = trained(*words, f"{there}/a", cwd=tmp_path)
     assert train(*words, f"{there}/a", cwd=tmp_path).out.startswith("done already")
     refused = train(*words, f"{there}/b", cwd=tmp_path)
-    assert refused.code == 1 and f"it differs in data.content: '{result['figures'][CONTENT]}' → " in refused.err
+    assert refused.code == 1
+    assert f"it differs in data.content: '{result['figures'][CONTENT]}' → " in refused.err
     (tmp_path / "b" / "seed").write_text(str(ord("a")))
     assert train(*words, f"{there}/b", cwd=tmp_path).out.startswith(f"done already: {folder.relative_to(tmp_path)}")

@@ -85,7 +85,8 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
         for data, shuffle in ((training_set(), True), (dataset(VAL_IMAGES), False))
     ]
     trainer.fit(task, *loaders)
-    assert trainer.global_step == STEPS and not network[1].training
+    assert trainer.global_step == STEPS
+    assert not network[1].training
     content = {"weights": network.state_dict(), "confusion": task.confusion_matrix, "train_loss": train_loss.value}
     torch.save(content, f"{loss}-{rank}-{world}.pt")
 
@@ -107,10 +108,13 @@ def fits(request, tmp_path_factory) -> list[dict]:
 
 
 def test_the_ranks_hold_very_different_numbers_of_labels():
-    data, found = training_set(), []
-    for parts in zip(*(EpochBatchSampler(STEPS * BATCH, BATCH, True, rank=r, world=2) for r in (0, 1)), strict=True):
-        found.append(tuple(int((data.targets[[i for _, i in part]] != IGNORE_INDEX).sum()) for part in parts))
-    assert found == LABELS
+    data = training_set()
+    samplers = [EpochBatchSampler(STEPS * BATCH, BATCH, True, rank=r, world=2) for r in (0, 1)]
+
+    def labels(part: list[tuple[int, int]]) -> int:
+        return int((data.targets[[i for _, i in part]] != IGNORE_INDEX).sum())
+
+    assert [tuple(map(labels, parts)) for parts in zip(*samplers, strict=True)] == LABELS
 
 
 def test_two_processes_train_the_weights_of_one(fits):
@@ -172,7 +176,8 @@ def test_children_of_a_job_train_that_job_and_never_the_sweep(sweep):
     ended, study = sweep
     assert sorted(figure(f, "loss.rank") for f in study.iterdir() if f.is_dir()) == [1, 8, 9]
     assert ended.out.count("3 runs, 0 of them done already") == 1
-    assert ended.code == 1 and "1 of 3 runs failed" in ended.err
+    assert ended.code == 1
+    assert "1 of 3 runs failed" in ended.err
 
 
 def test_jobs_after_a_failed_rank_are_right(sweep, good):
@@ -188,7 +193,8 @@ def test_a_rank_that_fails_ends_its_job_alone_and_is_heard(sweep):
     assert "RuntimeError: rank 1 broke" in ended.err
     (failed,) = study.rglob("failed.json")
     kept = json.loads(failed.read_text())
-    assert "+loss.rank=1" in kept["overrides"] and kept["error"] == "RuntimeError: rank 1 broke"
+    assert "+loss.rank=1" in kept["overrides"]
+    assert kept["error"] == "RuntimeError: rank 1 broke"
     assert not (failed.parent / "result.json").exists()
 
 
@@ -198,7 +204,8 @@ def test_a_run_of_two_processes_is_one_run(good):
     with (good / "history.csv").open() as f:
         assert [row["epoch"] for row in csv.DictReader(f)] == ["1", "2"]
     assert {path.parent for path in good.rglob("events.out.tfevents*")} == {good}  # one run of the dashboard
-    assert not list(good.rglob("lightning_logs")) and not list(good.rglob("*.tmp"))
+    assert not list(good.rglob("lightning_logs"))
+    assert not list(good.rglob("*.tmp"))
     events = EventAccumulator(str(good)).Reload()
     assert [e.value for e in events.Scalars("loss/train")] == pytest.approx(result["train_loss"])
     log = (good / "log.txt").read_text()

@@ -76,10 +76,12 @@ def test_one_cycle_peaks_at_the_optimizers_rate_after_a_tenth_and_ends_at_zero()
     lr = torch.tensor(watch.lr)
     assert len(lr) == 60
     peak = int(lr.argmax())
-    assert abs(peak - 6) <= 1 and lr[peak].item() == pytest.approx(0.05)
+    assert abs(peak - 6) <= 1
+    assert lr[peak].item() == pytest.approx(0.05)
     assert 0 < lr[0] < 0.05 / 20
     assert lr[-1] < 0.05 / 1000
-    assert (lr[: peak + 1].diff() > 0).all() and (lr[peak:].diff() < 0).all()
+    assert (lr[: peak + 1].diff() > 0).all()
+    assert (lr[peak:].diff() < 0).all()
     progress = (torch.arange(60) - peak) / (59 - peak)
     torch.testing.assert_close(lr[peak:], 0.025 * (1 + torch.cos(math.pi * progress[peak:])), atol=1e-4, rtol=0)
 
@@ -92,7 +94,8 @@ def test_warmup_is_a_share_of_the_steps():
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    assert abs(rates.index(max(rates)) - 49) <= 1 and max(rates) == pytest.approx(0.3)
+    assert abs(rates.index(max(rates)) - 49) <= 1
+    assert max(rates) == pytest.approx(0.3)
     assert optimizer.param_groups[0]["betas"][0] == 0.9
 
 
@@ -205,5 +208,6 @@ def test_randomness_in_training_depends_on_seed_and_epoch_alone():
     for attempt in drawn:
         torch.manual_seed(attempt)
         fit(task_of(convolution(), Drawing(), seed=attempt // 2), batches([5, 5]), epochs=2)
-    assert drawn[0] == drawn[1] and len(set(drawn[0])) == 4
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 4
     assert not set(drawn[0]) & set(drawn[2])
