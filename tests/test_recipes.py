@@ -234,7 +234,7 @@ def test_recipe_of_a_launcher(tmp_path: Path) -> None:
     write(tmp_path / "conf/hydra/launcher/backwards.yaml", "_target_: hydra_plugins.backwards.Backwards\n")
     write(tmp_path / "fate", "1 raise")
     words = (*JOB, "data.source._target_=scenes.fragile", "trainer.max_epochs=1", "data.source.seed=0,1")
-    command = [sys.executable, TRAIN, "-m", "--config-dir", "conf", *words, "hydra/launcher=backwards"]
+    command = [sys.executable, str(TRAIN), "-m", "--config-dir", "conf", *words, "hydra/launcher=backwards"]
     path = os.pathsep.join([str(Path(__file__).parent), str(tmp_path)])  # of scenes.py, and of the launcher
     ended = subprocess.run(command, cwd=tmp_path, env=environment(PYTHONPATH=path), capture_output=True, text=True)
     assert ended.returncode == 1
