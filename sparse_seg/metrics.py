@@ -1,9 +1,39 @@
-"""Scores from one confusion matrix over the whole validation set. Plain numpy: reports use them without torch."""
+"""The confusion matrix, and scores from one over a whole validation set. Plain numpy: no torch is needed."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparse_seg.classes import IGNORE_INDEX, Mask
+
 Floats = NDArray[np.float64]
+
+
+def confusion_matrix(truth: Mask, said: Mask, classes: int) -> NDArray[np.int64]:
+    """Count pixels by what they are and what they are called; those that are 255 in either map are left out.
+
+    Args:
+        truth: class index per pixel, 255 = unlabelled, of any shape.
+        said: likewise, of the same shape.
+        classes: number of classes.
+
+    Returns:
+        (classes, classes), rows truth, columns said.
+
+    Raises:
+        ValueError: the shapes differ, or an index is no class.
+
+    Example:
+        >>> confusion_matrix(np.array([0, 0, 1, 255]), np.array([0, 1, 1, 1]), 2)
+        array([[1, 1],
+               [0, 1]])
+    """
+    if truth.shape != said.shape:
+        raise ValueError(f"truth and said must be of one shape, got {truth.shape} and {said.shape}")
+    seen = (truth != IGNORE_INDEX) & (said != IGNORE_INDEX)
+    rows, columns = truth[seen].astype(np.int64), said[seen].astype(np.int64)
+    if len(rows) and (high := max(rows.max(), columns.max())) >= classes:
+        raise ValueError(f"{high} is the index of no class; there are {classes}")
+    return np.bincount(rows * classes + columns, minlength=classes**2).reshape(classes, classes)
 
 
 def iou_per_class(confusion: ArrayLike) -> Floats:

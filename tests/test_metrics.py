@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score
 from torch import nn
 
+from sparse_seg import metrics
 from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.metrics import accuracy, f1_per_class, iou_per_class, mean_iou
 from sparse_seg.training.task import SegmentationTask
@@ -39,6 +40,7 @@ def matrix(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
 def test_scores_are_those_of_scikit_learn(drawn):
     truth, guess = draw(*drawn)
     counts, kept = matrix(truth, guess), truth != IGNORE_INDEX
+    np.testing.assert_array_equal(metrics.confusion_matrix(truth, guess, CLASSES), counts)
     truth, guess = truth[kept], guess[kept]
     present = np.union1d(truth, guess)
     absent = np.setdiff1d(np.arange(CLASSES), present)
@@ -57,6 +59,15 @@ def test_rows_are_truth_and_the_figures_are_those_by_hand():
     np.testing.assert_allclose(f1_per_class(counts), [6 / 9, 8 / 11, np.nan])
     assert mean_iou(counts) == pytest.approx((3 / 6 + 4 / 7) / 2)
     assert accuracy(counts) == 0.7
+
+
+def test_pixels_that_one_map_leaves_open_are_not_counted():
+    truth, said = np.array([[0, 255, 1]], np.uint8), np.array([[255, 0, 0]], np.uint8)
+    assert metrics.confusion_matrix(truth, said, 2).tolist() == [[0, 0], [1, 0]]
+    with pytest.raises(ValueError, match="3 is the index of no class; there are 2"):
+        metrics.confusion_matrix(truth, np.full_like(said, 3), 2)
+    with pytest.raises(ValueError, match="must be of one shape"):
+        metrics.confusion_matrix(truth, said[0], 2)
 
 
 def test_a_class_that_is_only_predicted_scores_zero_and_counts():

@@ -9,7 +9,6 @@ compare: the runs of study clicks (points=N and 2N, drawn at random), clicks-ent
 """
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from sparse_seg.classes import LAND_COVER
@@ -22,18 +21,18 @@ def choose(run: Path, by: str, out: Path) -> None:
     from omegaconf import OmegaConf
 
     from sparse_seg.data.dubai import dubai
+    from sparse_seg.networks.found import find_checkpoint
+    from sparse_seg.networks.trained import load_trained
     from sparse_seg.points.draw import sample_points, write_points
     from sparse_seg.points.formats import label_names, read_own_points
     from sparse_seg.points.records import Bad, Place
-    from sparse_seg.predict.predictor import Labeller
-    from sparse_seg.predict.sliding import Windows
-    from sparse_seg.suggest import candidates as clicks
-    from sparse_seg.suggest.__main__ import look_at
+    from sparse_seg.predict import Predictor
+    from sparse_seg.suggest import choice as clicks
+    from sparse_seg.suggest.look import look_at
 
     cfg = OmegaConf.load(run / "config.yaml").config
     root = Path(cfg.data.root)
-    how = {"window": None, "overlap": None, "scale": 1.0, "batch_size": 4, "device": "auto", "precision": "auto"}
-    labeller = Labeller(Namespace(run=run, final=True, **how))
+    trained = load_trained(find_checkpoint(run, final=True))
     samples = {s.image_id: s for s in dubai(root).samples}
     ids, places = {name: name for name in samples}, dict.fromkeys(samples, Place(2**31, 2**31))
     labels = label_names(LAND_COVER.names, LAND_COVER.indices)
@@ -46,9 +45,9 @@ def choose(run: Path, by: str, out: Path) -> None:
         tile, image = name.split("/")
         height, width = masks[name].shape
         # Training saw whole images at data.size.
-        labeller.windows = Windows(cfg.data.size, cfg.data.size // 4, cfg.data.size / (height * width) ** 0.5)
+        predictor = Predictor(trained, window=cfg.data.size, scale=cfg.data.size / (height * width) ** 0.5)
         path, mask = root / tile / "images" / f"{image}.jpg", root / tile / "masks" / f"{image}.png"
-        seen.append(look_at(path, name, labeller, by, -(-wanted // len(first)), mask))
+        seen.append(look_at(path, name, predictor, by, -(-wanted // len(first)), mask))
     added = clicks.choose([s.candidates for s in seen], wanted, [s.apart for s in seen])
     points = {name: list(rows) for name, rows in first.items()}
     for k, pixel in added:

@@ -85,6 +85,8 @@ class SparsePointsDataModule(L.LightningDataModule):
         self.val_fraction = val_fraction
         self.split_seed = split_seed
         self.classes = source.classes
+        self.bands = source.bands
+        self.scale = source.scale
         self.points = points
         self.seed = seed
         self.size = size

@@ -1,4 +1,4 @@
-"""A trained network, found and rebuilt from its checkpoint alone."""
+"""A trained network, rebuilt from its checkpoint alone."""
 
 import re
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from sparse_seg.classes import Classes
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.errors import UserError
 from sparse_seg.names import current
-from sparse_seg.networks.build import NormalisedNetwork, create
+from sparse_seg.networks.build import create
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Trained:
     """network: in evaluation mode, on the CPU. size: pixels that it was trained at. bands, scale: as `open_raster`'s.
     epoch: after which the weights were saved."""
 
-    network: NormalisedNetwork
+    network: nn.Module
     classes: Classes
     size: int
     bands: tuple[int, ...] | None
@@ -39,30 +40,6 @@ def described(config: Any, images: ImageSet, size: int) -> dict[str, Any]:
         "bands": None if images.bands is None else list(images.bands),
         "scale": None if images.scale is None else list(images.scale),
     }
-
-
-def find_checkpoint(run: Path, final: bool = False) -> Path:
-    """Return the checkpoint of a run's folder, or the file itself.
-
-    final: that of the last epoch instead of the best one; they are one file where the last epoch is the best.
-
-    Raises:
-        UserError: there is no such run, or none of its epochs is finished, or with final, the last one is not.
-    """
-    if run.is_file():
-        return run
-    if not run.is_dir():
-        raise UserError(f"no such run or checkpoint: {run}")
-    best, last = run / "checkpoints" / "best.ckpt", run / "checkpoints" / "final.ckpt"
-    if final and last.is_file():
-        return last
-    if not best.is_file():
-        raise UserError(
-            f"{run} has no checkpoints/best.ckpt: it is no run's folder, or its first epoch is not finished"
-        )
-    if final and not (run / "result.json").is_file():
-        raise UserError(f"{run} is not finished, so there is no last epoch: leave out --final for the best one so far")
-    return best
 
 
 def load_trained(path: Path) -> Trained:

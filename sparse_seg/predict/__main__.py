@@ -3,22 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from sparse_seg.classes import Mask
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
-from sparse_seg.predict.areas import Areas, pixel_area
-from sparse_seg.predict.predictor import Labeller, find_images, make_writable, parser
-from sparse_seg.predict.scoring import Scores, Truth, find_masks
-from sparse_seg.raster.readers import GEO_SUFFIXES, open_raster
-from sparse_seg.raster.write import NODATA, Map, Overlay, new_map
+from sparse_seg.predict.areas import areas_csv
+from sparse_seg.predict.commands import check, make_writable, message, open_predictor, parser
+from sparse_seg.predict.inputs import find_images, find_masks, find_targets
 
 DESCRIPTION = """\
 Label images of any size with a trained network.
@@ -33,7 +24,7 @@ Written to DIR, STEM being the image's name without its suffix:
   STEM.overlay.png     with --overlay: the image under the colours, at most 4096 pixels wide or high
   STEM.confidence.png  or .tif, with --confidence: the winning class's probability in percent, uint8, 255 = unlabelled
   areas.csv            pixels, share and, where the CRS is projected, square metres per image and class
-  scores.json          with --masks: IoU per class, their mean and the confusion matrix over all images
+  scores.json          with --masks: IoU and boundary IoU per class, their means, the confusion matrix over all images
 """
 
 MASKS = """\
@@ -56,112 +47,44 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return _predict_all(options)
     except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
+        print(f"error: {message(e)}", file=sys.stderr)
         return 1
-
-
-@dataclass
-class Job:
-    """What holds for every image of a call."""
-
-    labeller: Labeller
-    overlay: bool
-    confidence: bool
-    areas: Areas
-    scores: Scores | None
 
 
 def _predict_all(options: argparse.Namespace) -> int:
     images = find_images(options.images)
     masks = find_masks(options.masks, images) if options.masks else {}
-    targets = _targets(images, options.out)
-    labeller = Labeller(options)
-    classes = labeller.trained.classes
-    scores = Scores(classes) if options.masks else None
+    targets = find_targets(images, options.out)
+    checkpoint = check(options)
+
+    from sparse_seg.predict.scoring import Scores  # from here on with torch, which takes seconds
+
+    predictor = open_predictor(checkpoint, options)
     make_writable(options.out)
-    areas = Areas(classes)
-    job = Job(labeller, options.overlay, options.confidence, areas, scores)
-    failed = 0
+    scores = Scores(predictor.classes)
+    areas = {}
     for image in images:
+        target = targets[image]
         try:
-            predict_image(image, targets[image], job, masks.get(image))
+            done = predictor.predict_file(
+                image,
+                target,
+                overlay=target.with_name(f"{target.stem}.overlay.png") if options.overlay else None,
+                confidence=target.with_name(f"{target.stem}.confidence{target.suffix}") if options.confidence else None,
+                mask=masks.get(image),
+            )
         except UserError as e:  # the other images are worth having
-            print(f"error: {e}", file=sys.stderr)
-            failed += 1
-    _write(options.out / "areas.csv", areas.csv())
-    if scores is not None:
-        _write(options.out / "scores.json", scores.json())
+            print(f"error: {message(e)}", file=sys.stderr)
+            continue
+        areas[image] = done.areas
+        if done.scores is not None:
+            scores.include(image.name, done.scores)
+    write_text(options.out / "areas.csv", areas_csv([(image.name, rows) for image, rows in areas.items()]))
+    if options.masks:
+        write_text(options.out / "scores.json", scores.json())
         print(scores.table())
-    print(f"{len(images) - failed} of {len(images)} images labelled: {options.out}")
-    return int(failed > 0)
-
-
-def predict_image(path: Path, target: Path, job: Job, mask: Path | None = None) -> None:
-    """Label one image and write what there is to write.
-
-    Raises:
-        UserError: the image or its mask cannot be read, or an output cannot be written.
-    """
-    trained = job.labeller.trained
-    classes = trained.classes
-    counts, scores = np.zeros(256, np.int64), Scores(classes)
-    with ExitStack() as stack:
-        raster = stack.enter_context(open_raster(path, trained.bands, trained.scale))
-        truth = Truth(mask, raster, trained.classes) if mask is not None else None
-        maps: list[Map] = [stack.enter_context(new_map(target, raster, classes))]
-        overlay = Overlay(raster, classes) if job.overlay else None
-        confidence = None
-        if job.confidence:
-            name = target.with_name(f"{target.stem}.confidence{target.suffix}")
-            confidence = stack.enter_context(new_map(name, raster))
-        maps += [overlay] if overlay is not None else []
-        for row, col, logits, valid in stack.enter_context(job.labeller.strips(raster, path.name)):
-            labels = _labels(logits, valid)
-            counts += np.bincount(labels.ravel(), minlength=256)
-            for each in maps:
-                each.write(row, col, labels)
-            if confidence is not None:
-                confidence.write(row, col, _percent(logits, valid))
-            if truth is not None:
-                scores.add(truth.read(row, col, *labels.shape), labels)
-        if truth is not None and job.scores is not None:
-            truth.check()
-            job.scores.include(path.name, scores)
-        if overlay is not None:
-            overlay.save(target.with_name(f"{target.stem}.overlay.png"))
-        area = pixel_area(raster)
-    job.areas.add(path.name, counts, area)
-
-
-def _labels(logits: Tensor, valid: np.ndarray) -> Mask:
-    labels = logits.argmax(0).to(torch.uint8).cpu().numpy()
-    labels[~valid] = NODATA
-    return labels
-
-
-def _percent(logits: Tensor, valid: np.ndarray) -> Mask:
-    percent = (100 * logits.softmax(0).amax(0)).round().to(torch.uint8).cpu().numpy()
-    percent[~valid] = NODATA
-    return percent
-
-
-def _targets(images: list[Path], out: Path) -> dict[Path, Path]:
-    """Where each image's class map goes. Raises UserError if two would be one, or one an input."""
-    targets: dict[Path, Path] = {}
-    source: dict[Path, Path] = {}
-    inputs = {p.resolve() for p in images}
-    for image in images:
-        target = out / f"{image.stem}{'.tif' if image.suffix.lower() in GEO_SUFFIXES else '.png'}"
-        if target in source:
-            raise UserError(f"{source[target]} and {image} would both become {target}: label them in two calls")
-        if target.resolve() in inputs:
-            raise UserError(f"the class map of {image} would replace the image {target}: choose another --out")
-        source[target], targets[image] = image, target
-    return targets
-
-
-def _write(path: Path, text: str) -> None:
-    write_text(path, text)
+    print(f"{len(areas)} of {len(images)} images labelled: {options.out}")
+    return int(len(areas) < len(images))
 
 
 if __name__ == "__main__":

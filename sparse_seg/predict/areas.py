@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,23 +28,44 @@ def pixel_area(raster: Raster) -> float | None:
     return float(abs(t.a * t.e - t.b * t.d) * metres**2)
 
 
-class Areas:
-    """Rows of areas.csv: image, class, pixels, share of the image's labelled pixels, m2 (empty where unknown)."""
+class Area(NamedTuple):
+    """name: a class, or "unlabelled". share: of the image's labelled pixels. m2: square metres. None where unknown."""
 
-    def __init__(self, classes: Classes) -> None:
-        self.classes = classes
-        self.rows: list[tuple[object, ...]] = []
+    name: str
+    pixels: int
+    share: float | None
+    m2: float | None
 
-    def add(self, image: str, counts: NDArray[np.int64], area: float | None) -> None:
-        """counts: (256,) pixels per class index. area: square metres of a pixel."""
-        labelled = int(counts[: len(self.classes)].sum())
-        names = [*self.classes.names, "unlabelled"]
-        for name, index in zip(names, [*range(len(self.classes)), IGNORE_INDEX], strict=True):
-            n = int(counts[index])
-            share = f"{n / labelled:.6f}" if labelled and index != IGNORE_INDEX else ""
-            self.rows.append((image, name, n, share, "" if area is None else f"{n * area:.6g}"))
 
-    def csv(self) -> str:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *self.rows])
-        return text.getvalue()
+def areas(counts: NDArray[np.int64], classes: Classes, pixel: float | None) -> list[Area]:
+    """What each class covers of an image, and what is unlabelled.
+
+    Args:
+        counts: (256,) pixels per class index.
+        classes: what the indices mean.
+        pixel: square metres of a pixel, None if unknown.
+
+    Example:
+        >>> counts = np.bincount([0, 0, 0, 1, 255], minlength=256)
+        >>> areas(counts, Classes(("Water", "Land"), ((0, 0, 255), (0, 255, 0))), 0.25)[0]
+        Area(name='Water', pixels=3, share=0.75, m2=0.75)
+    """
+    labelled = int(counts[: len(classes)].sum())
+    rows = []
+    for name, index in zip([*classes.names, "unlabelled"], [*range(len(classes)), IGNORE_INDEX], strict=True):
+        n = int(counts[index])
+        share = n / labelled if labelled and index != IGNORE_INDEX else None
+        rows.append(Area(name, n, share, None if pixel is None else n * pixel))
+    return rows
+
+
+def areas_csv(images: Iterable[tuple[str, Sequence[Area]]]) -> str:
+    """The text of areas.csv. images: name and areas of each."""
+    rows = [(name, a.name, a.pixels, _text(a.share, ".6f"), _text(a.m2, ".6g")) for name, each in images for a in each]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    return text.getvalue()
+
+
+def _text(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,139 +1,237 @@
-"""What the commands that run a trained network over images share: their words, and what becomes of them."""
+"""A trained network that labels arrays and files of any size."""
 
-import argparse
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple, TypedDict, Unpack
 
-import torch
-from rich.console import Console
-from rich.progress import Progress, TimeRemainingColumn
-from torch import Tensor
+import numpy as np
 
+from sparse_seg.classes import Classes, Image, Mask
 from sparse_seg.errors import UserError
-from sparse_seg.networks.trained import Trained, find_checkpoint, load_trained
-from sparse_seg.predict.sliding import Strip, Windows, blended
-from sparse_seg.raster.readers import SUFFIXES, Raster
-from sparse_seg.training.hardware import native_precision
+from sparse_seg.networks.found import find_checkpoint
+from sparse_seg.networks.trained import Trained, load_trained
+from sparse_seg.predict.areas import Area, areas, pixel_area
+from sparse_seg.predict.arrays import ArrayRaster
+from sparse_seg.predict.device import device_of, network_on
+from sparse_seg.predict.inputs import find_images, find_masks
+from sparse_seg.predict.labelling import Outputs, class_map, label
+from sparse_seg.predict.progress import bar
+from sparse_seg.predict.scoring import Scores, Truth
+from sparse_seg.predict.sliding import Strip, blended
+from sparse_seg.predict.task import Task, trained_of
+from sparse_seg.predict.windows import Refused, windows_of
+from sparse_seg.raster.readers import Raster, open_raster
 
-SCALE = """\
-pixels of the network per pixel of the image, default 1. Training resizes whole images to data.size, so a network
-trained at 256 on images of 800 pixels has seen everything at 0.32 of its size: give --scale 0.32 for images of that
-resolution. 1 is right where training images were not resized.
-"""
-
-
-def parser(command: str, description: str) -> argparse.ArgumentParser:
-    """A parser of RUN, IMAGES and how the network goes over them."""
-    p = argparse.ArgumentParser(
-        f"python -m sparse_seg.{command}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    p.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a .ckpt file")
-    p.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=f"files or folders ({', '.join(SUFFIXES)})")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    p.add_argument("--final", action="store_true", help="the last epoch's weights instead of the best epoch's")
-    p.add_argument("--window", type=int, metavar="PIXELS", help="side of a window, default: the training size")
-    p.add_argument("--overlap", type=int, metavar="PIXELS", help="of neighbouring windows, default: a quarter of one")
-    p.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help=SCALE)
-    p.add_argument("--batch-size", type=int, default=4, metavar="N", help="windows at a time, default 4")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps; default auto")
-    p.add_argument("--precision", choices=["auto", "32", "bf16"], default="auto", help="auto: the fastest in hardware")
-    return p
+TARGETS = (".png", ".tif", ".tiff")
+"""Suffixes of class maps."""
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and the images that lie directly in the folders named, each once."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-            if not inside:
-                raise UserError(f"{path} holds no image: a file's name must end in {', '.join(SUFFIXES)}")
-            found |= dict.fromkeys(inside)
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise UserError(f"no such image or folder: {path}")
-    return list(found)
+class How(TypedDict, total=False):
+    """How a network goes over an image; see `Predictor`."""
+
+    window: int | None
+    overlap: int | None
+    scale: float
+    batch_size: int
+    device: str
+    precision: str
+    progress: bool
 
 
-class Labeller:
-    """A trained network on its device, and how it goes over an image.
+class Labelled(NamedTuple):
+    """An image that was labelled: the areas of its classes, and its scores where it has a mask."""
 
-    Raises UserError if the run, a window or the device cannot be used.
+    areas: list[Area]
+    scores: Scores | None
+
+
+class Predictor:
+    """A trained network on its device, and how it goes over an image: in overlapping windows, blended without a seam.
+
+    Args:
+        trained: a `SegmentationTask` after `fit`, whose weights are copied as they are; or a `Trained`. `load` makes a
+            Predictor of a run's folder or a checkpoint.
+        window: side of a window in pixels of the network; None: the size that it was trained at.
+        overlap: of neighbouring windows, likewise; None: a quarter of the window.
+        scale: pixels of the network per pixel of the image. Training resizes whole images, so a network trained at 256
+            on images of 800 pixels has seen everything at 0.32 of its size. 1 is right where they were not resized.
+        batch_size: windows at a time.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: "32", "bf16", or "auto" for the fastest in hardware.
+        progress: show a bar on the terminal.
+
+    Raises:
+        UserError: a window, the device or the precision cannot be used.
+
+    Example:
+        >>> from sparse_seg.networks import create
+        >>> classes = Classes(("Water", "Land"), ((0, 0, 255), (0, 255, 0)))
+        >>> network = create("unet", "resnet18", None, classes=2).eval()
+        >>> trained = Trained(network, classes, size=64, bands=None, scale=None, epoch=None)
+        >>> Predictor(trained, device="cpu").predict(np.zeros((100, 70, 3), np.uint8)).shape
+        (100, 70)
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.trained = load_trained(find_checkpoint(options.run, options.final))
-        self.windows = _windows(options, self.trained.size)
-        self.batch_size: int = options.batch_size
-        self.device = _device(options.device)
-        self.network = _network(self.trained, self.device, options.precision)
+    def __init__(
+        self,
+        trained: Trained | Task,
+        *,
+        window: int | None = None,
+        overlap: int | None = None,
+        scale: float = 1.0,
+        batch_size: int = 4,
+        device: str = "auto",
+        precision: str = "auto",
+        progress: bool = False,
+    ) -> None:
+        self.trained = trained if isinstance(trained, Trained) else trained_of(trained, window)
+        self.windows = windows_of(window, overlap, scale, batch_size, self.trained.size)
+        self.batch_size = batch_size
+        self.device = device_of(device)
+        self.progress = progress
+        self._network = network_on(self.trained.network, self.device, precision)
+
+    @property
+    def classes(self) -> Classes:
+        """What the indices of a class map mean."""
+        return self.trained.classes
+
+    def predict(self, image: Image) -> Mask:
+        """Label an image, or several of one size.
+
+        Args:
+            image: uint8 (H, W, bands) or (N, H, W, bands), with the bands that the network takes.
+
+        Returns:
+            class index per pixel, uint8 (H, W) or (N, H, W).
+
+        Raises:
+            UserError: another shape or type.
+        """
+        if image.ndim == 4:
+            labels = np.empty(image.shape[:3], np.uint8)
+            for one, out in zip(image, labels, strict=True):
+                out[:] = self.predict(one)
+            return labels
+        raster = ArrayRaster(image, self._bands)
+        labels = np.empty((raster.height, raster.width), np.uint8)
+        with self.strips(raster) as strips:
+            for strip in strips:
+                part = class_map(strip)
+                labels[strip.row : strip.row + part.shape[0], strip.col : strip.col + part.shape[1]] = part
+        return labels
+
+    def predict_file(
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        overlay: str | Path | None = None,
+        confidence: str | Path | None = None,
+        mask: str | Path | None = None,
+    ) -> Labelled:
+        """Label an image in a file, and write its class map; 255 is unlabelled.
+
+        Args:
+            source: GeoTIFF, PNG or JPEG. A GeoTIFF is never whole in memory.
+            target: the class map, in the colours of the classes: `.png`, or `.tif` for a cloud-optimised GeoTIFF with
+                the CRS and the transform of the image.
+            overlay: also the image under the colours, a PNG at most 4096 pixels wide or high.
+            confidence: also the winning class's probability in percent, `.png` or `.tif`.
+            mask: a mask to score against, as `predict --masks` reads it.
+
+        Raises:
+            UserError: the image or its mask cannot be read, or an output cannot be written.
+        """
+        outputs = Outputs(_target(target), _target(overlay, (".png",)), _target(confidence))
+        with self.open(source) as raster, self.strips(raster, Path(source).name) as strips:
+            truth = None if mask is None else Truth(Path(mask), raster, self.classes)
+            counts, scores = label(strips, raster, self.classes, outputs, truth)
+            return Labelled(areas(counts, self.classes, pixel_area(raster)), scores if truth is not None else None)
+
+    def evaluate(
+        self,
+        images: str | Path | Sequence[str | Path | Image],
+        masks: str | Path | Sequence[str | Path | Mask],
+    ) -> dict[str, Any]:
+        """Score class maps of images against masks, at the images' own resolution.
+
+        Args:
+            images: a folder, files, or arrays (H, W, bands).
+            masks: a folder with a mask of the same stem for each image file; or one for each image, in order: files, or
+                arrays (H, W) of class index, 255 = unlabelled.
+
+        Returns:
+            what `predict --masks` writes to scores.json: `miou`, `accuracy`, `iou` per class, `scores` with
+            `boundary_iou` and `boundary_iou_<class>`, `confusion_matrix` (rows truth, columns prediction), `classes`,
+            `images`. None for what is undefined.
+
+        Raises:
+            UserError: an image or a mask cannot be read, or there are not as many of one as of the other.
+        """
+        every = find_images([Path(images)]) if isinstance(images, str | Path) else list(images)
+        if isinstance(masks, str | Path):
+            files = [Path(image) for image in every if isinstance(image, str | Path)]
+            if len(files) < len(every):
+                raise Refused("masks", masks, "is a folder, but images are arrays: give an array for each of them")
+            found = find_masks(Path(masks), files)
+            truths: Sequence[str | Path | Mask] = [found[file] for file in files]
+        else:
+            truths = masks
+        if len(every) != len(truths):
+            raise UserError(f"{len(every)} images but {len(truths)} masks: give one for each image, in the same order")
+        total = Scores(self.classes)
+        for k, (image, mask) in enumerate(zip(every, truths, strict=True)):
+            name = Path(image).name if isinstance(image, str | Path) else str(k)
+            with self.open(image) as raster, self.strips(raster, name) as strips:
+                truth = Truth(Path(mask) if isinstance(mask, str) else mask, raster, self.classes)
+                total.include(name, label(strips, raster, self.classes, Outputs(), truth)[1])
+        return total.as_dict()
+
+    @property
+    def _bands(self) -> int:
+        return 3 if self.trained.bands is None else len(self.trained.bands)
 
     @contextmanager
-    def strips(self, raster: Raster, name: str) -> Iterator[Iterator[Strip]]:
-        """What `blended` yields of an image, beside a progress bar on the terminal that is called `name`."""
-        size, classes = (raster.height, raster.width), len(self.trained.classes)
-        columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
-            bar = progress.add_task(name, total=self.windows.count(*size, classes))
+    def open(self, image: str | Path | Image) -> Iterator[Raster]:
+        if isinstance(image, str | Path):
+            with open_raster(Path(image), self.trained.bands, self.trained.scale) as raster:
+                yield raster
+        else:
+            yield ArrayRaster(image, self._bands)
+
+    @contextmanager
+    def strips(self, raster: Raster, name: str = "image") -> Iterator[Iterator[Strip]]:
+        """What `blended` yields of an image, beside a bar that is called `name` where progress is shown."""
+        size, classes = (raster.height, raster.width), len(self.classes)
+        with bar(name, self.windows.count(*size, classes), self.progress) as advance:
             yield blended(
-                raster.read,
-                self.network,
-                size,
-                classes,
-                self.windows,
-                self.batch_size,
-                self.device,
-                lambda n: progress.advance(bar, n),
+                raster.read, self._network, size, classes, self.windows, self.batch_size, self.device, advance
             )
 
 
-def _windows(options: argparse.Namespace, size: int) -> Windows:
-    window = options.window if options.window is not None else size
-    if window < 32 or window % 32:
-        raise UserError(f"--window {window} must be a positive multiple of 32, as the network halves it five times")
-    if options.batch_size < 1:
-        raise UserError(f"--batch-size {options.batch_size} must be at least 1")
-    return Windows(window, options.overlap if options.overlap is not None else window // 4, options.scale)
+def load(run: str | Path, *, final: bool = False, **how: Unpack[How]) -> Predictor:
+    """The trained network of a run.
+
+    Args:
+        run: a run's folder, or one of its checkpoints.
+        final: the last epoch's weights instead of the best epoch's.
+        how: as for `Predictor`.
+
+    Raises:
+        UserError: there is no such run, its checkpoint is damaged, or an argument cannot be used.
+
+    Example:
+        >>> load("outputs/none")
+        Traceback (most recent call last):
+            ...
+        sparse_seg.errors.UserError: no such run or checkpoint: outputs/none
+    """
+    return Predictor(load_trained(find_checkpoint(Path(run), final)), **how)
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as e:
-        line = (str(e).splitlines() or ["?"])[0]
-        raise UserError(f"--device {name} cannot be used: {line}") from e
-    return device
-
-
-def _network(trained: Trained, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
-    module = trained.network.to(device)
-    if precision == "auto":
-        fast = native_precision("cpu" if device.type == "cpu" else "auto") == "bf16-mixed"
-    else:
-        fast = precision == "bf16"
-
-    def network(image: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
-            logits: Tensor = module(image)
-        return logits
-
-    return network
-
-
-def make_writable(out: Path) -> None:
-    """Create the folder. Raises UserError if nothing can be written there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as e:
-        raise UserError(f"--out {out} cannot be written: {e.strerror}") from e
+def _target(path: str | Path | None, suffixes: Sequence[str] = TARGETS) -> Path | None:
+    if path is not None and Path(path).suffix.lower() not in suffixes:
+        raise UserError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}")
+    return None if path is None else Path(path)

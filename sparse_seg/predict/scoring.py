@@ -2,84 +2,72 @@
 
 import json
 import math
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tabulate import tabulate
 
+from sparse_seg.boundary import boundary_iou
 from sparse_seg.classes import IGNORE_INDEX, Classes, Mask
 from sparse_seg.errors import UserError
-from sparse_seg.metrics import accuracy, iou_per_class, mean_iou
+from sparse_seg.metrics import accuracy, confusion_matrix, iou_per_class, mean_iou
 from sparse_seg.palette import UNLABELLED
 from sparse_seg.raster.masks import holds_numbers, probe, read_mask
-from sparse_seg.raster.readers import GEO_SUFFIXES, Raster
-
-MASK_SUFFIXES = (".png", *GEO_SUFFIXES)
-
-
-def find_masks(folder: Path, images: list[Path]) -> dict[Path, Path]:
-    """Return the mask of each image: the PNG or GeoTIFF of the same stem.
-
-    Raises UserError if an image has none, or two images have one together.
-    """
-    if not folder.is_dir():
-        raise UserError(f"--masks {folder} is no folder")
-    stem, count = Counter(p.stem for p in images).most_common(1)[0]
-    if count > 1:
-        raise UserError(f"{count} images are called {stem}, and {folder} can have one mask for them: give fewer images")
-    by_stem = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in MASK_SUFFIXES}
-    missing = [p for p in images if p.stem not in by_stem]
-    if missing:
-        raise UserError(
-            f"{folder} has no mask {missing[0].stem}.png or .tif for {missing[0]}, {len(missing)} of {len(images)} "
-            "images lack one: leave out --masks, or the images without a mask"
-        )
-    return {p: by_stem[p.stem] for p in images}
+from sparse_seg.raster.readers import Raster
 
 
 class Scores:
-    """The confusion matrix over all images, rows truth, columns prediction."""
+    """Counts over all images: the confusion matrix, rows truth, columns prediction, and those of the boundaries."""
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
         self.confusion = np.zeros((len(classes), len(classes)), np.int64)
+        self.boundaries = np.zeros((2, len(classes)), np.int64)
         self.images: list[str] = []
 
     def add(self, truth: Mask, said: Mask) -> None:
         """Count the pixels that are labelled in both; both (H, W), class index or 255."""
-        seen = (truth != IGNORE_INDEX) & (said != IGNORE_INDEX)
-        n = len(self.classes)
-        pairs = truth[seen].astype(np.int64) * n + said[seen]
-        self.confusion += np.bincount(pairs, minlength=n * n).reshape(n, n)
+        self.confusion += confusion_matrix(truth, said, len(self.classes))
 
     def include(self, image: str, other: "Scores") -> None:
         """Add the counts of one whole image."""
         self.confusion += other.confusion
+        self.boundaries += other.boundaries
         self.images.append(image)
 
     def as_dict(self) -> dict[str, Any]:
+        """What scores.json holds: plain values, None for what is undefined."""
         iou = iou_per_class(self.confusion).tolist()
         return {
             "miou": _or_none(mean_iou(self.confusion)),
             "accuracy": _or_none(accuracy(self.confusion)),
             "iou": {n: _or_none(v) for n, v in zip(self.classes.names, iou, strict=True)},
+            "scores": {key: _or_none(value) for key, value in self._boundary_iou().items()},
             "confusion_matrix": self.confusion.tolist(),
             "classes": list(self.classes.names),
             "images": self.images,
         }
 
+    def _boundary_iou(self) -> Mapping[str, float]:
+        both, either = torch.from_numpy(self.boundaries)
+        return boundary_iou(both, either, self.classes.names)
+
     def table(self) -> str:
-        """IoU per class and their mean."""
-        iou = iou_per_class(self.confusion).tolist()
+        """IoU and boundary IoU per class and their means."""
+        iou = [*iou_per_class(self.confusion).tolist(), mean_iou(self.confusion)]
+        mean, *boundary = self._boundary_iou().values()
         pixels = self.confusion.sum(1).tolist()
-        rows = [*zip(self.classes.names, iou, pixels, strict=True), ("mean", mean_iou(self.confusion), sum(pixels))]
-        text = [(name, "–" if math.isnan(v) else f"{v:.4f}", f"{count:,}") for name, v, count in rows]
-        return tabulate(text, headers=["class", "IoU", "pixels"], colalign=("left", "right", "right"))
+        rows = zip([*self.classes.names, "mean"], iou, [*boundary, mean], [*pixels, sum(pixels)], strict=True)
+        text = [(name, *("–" if math.isnan(v) else f"{v:.4f}" for v in values), f"{n:,}") for name, *values, n in rows]
+        align = ("left", "right", "right", "right")
+        return tabulate(text, headers=["class", "IoU", "boundary IoU", "pixels"], colalign=align, disable_numparse=True)
 
     def json(self) -> str:
+        """The text of scores.json."""
         return json.dumps(self.as_dict(), indent=1)
 
 
@@ -101,26 +89,40 @@ def mask_code(classes: Classes) -> Classes:
 class Truth:
     """The mask of one image, by windows. A GeoTIFF is never whole in memory, a PNG is.
 
-    classes: the network's; `mask_code` says what the mask's colours and numbers mean, `holds_numbers` which it has.
+    Args:
+        mask: a file, whose colours and numbers mean what `mask_code` says; or (H, W) class index, 255 = unlabelled.
+        raster: the image.
+        classes: the network's.
 
     Raises:
         UserError: the mask is damaged, has another size than the image, or most of its pixels hold no class.
     """
 
-    def __init__(self, path: Path, raster: Raster, classes: Classes) -> None:
-        self.path, self.classes = path, mask_code(classes)
+    def __init__(self, mask: Path | Mask, raster: Raster, classes: Classes) -> None:
+        self.classes = mask_code(classes)
         self.off = self.seen = 0
         self._whole: Mask | None = None
-        mask = probe(path)
-        if (mask.height, mask.width) != (raster.height, raster.width):
+        if isinstance(mask, Path):
+            self.path = mask
+            header = probe(mask)
+            height, width = header.height, header.width
+        else:
+            self.path = Path("the mask")
+            height, width = mask.shape
+        if (height, width) != (raster.height, raster.width):
             raise UserError(
-                f"{path} is {mask.width}×{mask.height} but its image is {raster.width}×{raster.height} "
+                f"{self.path} is {width}×{height} but its image is {raster.width}×{raster.height} "
                 "(width × height)\nthey must be equal: is this the mask of another image?"
             )
-        if not mask.is_geotiff:
-            self._whole, _ = read_mask(path, self.classes, (0, 0, mask.height, mask.width))
+        if not isinstance(mask, Path):
+            if (odd := mask[(mask != IGNORE_INDEX) & (mask >= len(classes))]).size:
+                raise UserError(f"{self.path} has the value {odd[0]}, which is the index of no class, nor 255")
+            self._whole = mask
+        elif not header.is_geotiff:
+            self._whole, _ = read_mask(mask, self.classes, (0, 0, height, width))
 
     def read(self, row: int, col: int, height: int, width: int) -> Mask:
+        """(height, width) class index, 255 = unlabelled."""
         if self._whole is not None:
             return self._whole[row : row + height, col : col + width]
         mask, off = read_mask(self.path, self.classes, (row, col, height, width))

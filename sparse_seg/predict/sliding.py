@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sparse_seg.errors import UserError
+from sparse_seg.predict.windows import Windows, column_blocks, starts, within
 from sparse_seg.tensors import to_float
-
-MEMORY = 128 << 20
-"""Bytes for the sums of overlapping logits; a wider image is done in blocks of columns. One window always fits."""
 
 Read = Callable[[int, int, int, int], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
 
@@ -27,56 +23,6 @@ class Strip(NamedTuple):
     col: int
     logits: Tensor
     valid: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Windows:
-    """How an image is cut.
-
-    window: side of what the network sees, in its pixels. overlap: what neighbours share at least, in the same pixels.
-    scale: pixels of the network per pixel of the image: 0.5 shows it twice the ground in half the detail.
-
-    Raises UserError if there is no advance from one window to the next.
-    """
-
-    window: int
-    overlap: int
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.overlap < self.window:
-            raise UserError(f"overlap {self.overlap} must be at least 0 and less than the window, {self.window}")
-        if not (math.isfinite(self.scale) and 0 < self.scale <= self.window):
-            raise UserError(f"scale {self.scale} must be a positive number and not more than the window")
-
-    @property
-    def extent(self) -> int:
-        """Side of a window in pixels of the image."""
-        return max(1, round(self.window / self.scale))
-
-    @property
-    def step(self) -> int:
-        """From one window to the next, in pixels of the image."""
-        return max(1, self.extent - math.ceil(self.overlap / self.scale))
-
-    def count(self, height: int, width: int, classes: int) -> int:
-        """How many windows `blended` goes through."""
-        rows, cols = (starts(n, self.extent, self.step) for n in (height, width))
-        blocks = column_blocks(width, self.extent, classes)
-        return len(rows) * sum(len(_within(cols, self.extent, block)) for block in blocks)
-
-
-def starts(length: int, extent: int, step: int) -> list[int]:
-    """Where windows begin that cover 0..length; the last one ends with the image. [0] if one is enough."""
-    last = max(0, length - extent)
-    return [*range(0, last, step), last]
-
-
-def column_blocks(width: int, extent: int, classes: int) -> list[tuple[int, int]]:
-    """Cut 0..width into (start, end), so that the sums over a block stay within MEMORY."""
-    most = max(extent, MEMORY // (4 * (classes + 1) * extent))
-    most = max(512, most // 512 * 512)  # what a GeoTIFF's tiles are written in
-    return [(c, min(c + most, width)) for c in range(0, width, most)]
 
 
 def blend_weights(extent: int) -> Tensor:
@@ -113,11 +59,11 @@ def blended(
         sums = torch.zeros(classes, min(extent, height), end - first, device=device)
         total = torch.zeros(sums.shape[1:], device=device)
         valid = np.zeros(tuple(sums.shape[1:]), np.bool_)
-        within = _within(cols, extent, (first, end))
+        inside = within(cols, extent, (first, end))
         for k, row in enumerate(rows):
-            for i in range(0, len(within), batch_size):
+            for i in range(0, len(inside), batch_size):
                 batch, at = [], []
-                for col in within[i : i + batch_size]:
+                for col in inside[i : i + batch_size]:
                     image, good = read(row, col, min(extent, height), min(extent, width))
                     here, there = _overlap(col, good.shape[1], first, end)
                     valid[:, here] |= good[:, there]
@@ -129,7 +75,7 @@ def blended(
                     for (here, there), values in zip(at, logits, strict=True):
                         sums[:, :, here] += values[:, : sums.shape[1], there]
                         total[:, here] += weights[: sums.shape[1], there]
-                advance(len(within[i : i + batch_size]))
+                advance(len(inside[i : i + batch_size]))
             done = rows[k + 1] - row if k + 1 < len(rows) else sums.shape[1]
             tiny = torch.finfo(total.dtype).tiny
             yield Strip(row, first, sums[:, :done] / total[:done].clamp_min(tiny), valid[:done].copy())
@@ -137,10 +83,6 @@ def blended(
                 kept = held[..., done:, :].clone()
                 held.zero_()
                 held[..., : kept.shape[-2], :] = kept
-
-
-def _within(cols: list[int], extent: int, block: tuple[int, int]) -> list[int]:
-    return [c for c in cols if c < block[1] and c + extent > block[0]]
 
 
 def _overlap(col: int, width: int, first: int, end: int) -> tuple[slice, slice]:

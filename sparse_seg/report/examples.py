@@ -110,10 +110,7 @@ def _pictures(folder: Path) -> Picture:
 
 
 def _score(picture: Picture, classes: int) -> float:
-    truth, said = picture["truth"], picture["prediction"]
-    labelled = truth != UNLABELLED
-    pairs = truth[labelled].astype(np.int64) * classes + said[labelled]
-    return metrics.mean_iou(np.bincount(pairs, minlength=classes**2).reshape(classes, classes))
+    return metrics.mean_iou(metrics.confusion_matrix(picture["truth"], picture["prediction"], classes))
 
 
 def _errors(picture: Picture) -> Array:

@@ -1,7 +1,6 @@
-"""Which pixels a person should label next: one candidate per cell of each image, then a choice that is spread out."""
+"""Which pixels could be labelled next: the best one of each cell of an image."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,15 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse_seg.classes import IGNORE_INDEX, Mask
-
-PIXEL = np.dtype(
-    [("score", "f4"), ("row", "i4"), ("col", "i4"), ("predicted", "u1"), ("truth", "u1"), ("entropy", "f4")]
-    + [("confidence", "f4")]
-)
-"""predicted: class index that the network gives the pixel; truth: that of the mask, 255 without one. entropy: 0..1.
-confidence: the probability of the class predicted."""
-
-CRITERIA = ("entropy", "errors")
+from sparse_seg.suggest.records import PIXEL
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -26,7 +17,8 @@ def entropy(logits: Tensor) -> Tensor:
 
     Shannon's entropy as in Settles, Active Learning Literature Survey (2009), section 2.3.
     """
-    return torch.special.entr(logits.softmax(0)).sum(0) / math.log(len(logits))
+    total: Tensor = torch.special.entr(logits.softmax(0)).sum(0)
+    return total / math.log(len(logits))
 
 
 class Candidates:
@@ -92,42 +84,3 @@ class Candidates:
         """(N,) of PIXEL: the candidate of each cell that has one, best first."""
         found = self.cells[self.cells["score"] >= 0]
         return found[np.argsort(-found["score"], kind="stable")]
-
-
-def choose(
-    candidates: Sequence[NDArray[np.void]], n: int, apart: Sequence[float]
-) -> list[tuple[int, NDArray[np.void]]]:
-    """Choose up to n candidates with high scores, spread out over images, classes and space.
-
-    candidates: per image (N,) of PIXEL, best first. apart: per image, the distance in pixels between two choices.
-    One after the other: the image with the fewest choices (of several, the one with the best candidate left), in it the
-    predicted class with the fewest choices over all images (likewise), of it the best candidate that is far enough from
-    the image's other choices. When none is left anywhere, the distances are halved.
-
-    Returns (image, PIXEL record) in the order of choice; fewer than n if there are no more candidates.
-    """
-    chosen: list[tuple[int, NDArray[np.void]]] = []
-    per_image, per_class = np.zeros(len(candidates), int), np.zeros(256, int)
-    taken = [np.zeros(len(c), bool) for c in candidates]
-    distance = np.asarray(apart, float)
-    while len(chosen) < n and not all(t.all() for t in taken):
-        free = [~t for t in taken]
-        for image, record in chosen:
-            free[image] &= ~_within(candidates[image], record, distance[image])
-        while len(chosen) < n and any(f.any() for f in free):
-            firsts = {i: int(np.argmax(f)) for i, f in enumerate(free) if f.any()}
-            image = min(firsts, key=lambda i: (per_image[i], -float(candidates[i]["score"][firsts[i]]), i))
-            mine, open_ = candidates[image], np.flatnonzero(free[image])
-            classes, first = np.unique(mine["predicted"][open_], return_index=True)
-            _, k = min(zip(per_class[classes].tolist(), open_[first].tolist(), strict=True))
-            chosen.append((image, mine[k]))
-            per_image[image] += 1
-            per_class[mine["predicted"][k]] += 1
-            taken[image][k] = True
-            free[image] &= ~_within(mine, mine[k], distance[image]) & ~taken[image]
-        distance = distance / 2
-    return chosen
-
-
-def _within(candidates: NDArray[np.void], record: NDArray[np.void], distance: float) -> NDArray[np.bool_]:
-    return np.hypot(candidates["row"] - record["row"], candidates["col"] - record["col"]) < distance

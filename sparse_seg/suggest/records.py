@@ -1,13 +1,23 @@
-"""What is suggested, and the image that it lies in."""
+"""What is suggested, and the image that it lies in. No torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.suggest.thumbnail import Thumbnail
+if TYPE_CHECKING:  # it needs torch
+    from sparse_seg.suggest.thumbnail import Thumbnail
+
+PIXEL = np.dtype(
+    [("score", "f4"), ("row", "i4"), ("col", "i4"), ("predicted", "u1"), ("truth", "u1"), ("entropy", "f4")]
+    + [("confidence", "f4")]
+)
+"""predicted: class index that the network gives the pixel; truth: that of the mask, 255 without one. entropy: 0..1.
+confidence: the probability of the class predicted."""
+
+CRITERIA = ("entropy", "errors")
 
 
 @dataclass
@@ -17,7 +27,7 @@ class Seen:
 
     path: Path
     name: str
-    thumbnail: Thumbnail
+    thumbnail: "Thumbnail"
     candidates: NDArray[np.void]
     apart: float
     crs: Any

@@ -16,7 +16,8 @@ from sklearn.metrics import jaccard_score
 
 from sparse_seg.errors import UserError
 from sparse_seg.networks.build import create
-from sparse_seg.networks.trained import find_checkpoint, load_trained
+from sparse_seg.networks.found import find_checkpoint
+from sparse_seg.networks.trained import load_trained
 from sparse_seg.predict import __main__ as predict
 
 RNG = np.random.default_rng(0)

@@ -137,7 +137,7 @@ def test_a_mask_of_other_numbers_or_colours_is_an_error(tmp_path, weights, capsy
 def test_a_single_band_shows_colours_where_a_class_is_grey(tmp_path, weights):
     grey = ((0, 0, 0), (255, 255, 255), (255, 0, 0))
     network = checkpoint(tmp_path / "a.ckpt", weights, colours=grey)
-    assert mask_code(load_trained(network).code).indices is None
+    assert mask_code(load_trained(network).classes).indices is None
     truth = RNG.choice(2, SHAPE)
     Image.fromarray(RNG.integers(0, 256, (*SHAPE, 3)).astype(np.uint8)).save(tmp_path / "a.png")
     save(tmp_path / "masks" / "a.png", truth, np.array([0, 255]), "L")
@@ -167,7 +167,10 @@ def test_nodata_of_a_coloured_geotiff_is_a_value_in_all_bands(tmp_path, weights)
 
 
 def test_a_checkpoint_with_other_than_one_index_per_class_is_refused(tmp_path, weights, capsys):
-    network = checkpoint(tmp_path / "a.ckpt", weights, indices=(0, 1))
+    network = checkpoint(tmp_path / "a.ckpt", weights)
+    content = torch.load(network, weights_only=True)
+    content["model"]["indices"] = [0, 1]
+    torch.save(content, network)
     Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(tmp_path / "a.png")
     assert label(network, tmp_path / "a.png", "--out", tmp_path / "out") == 1
     assert "3 classes but 2 indices" in capsys.readouterr().err

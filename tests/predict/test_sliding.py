@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_seg.errors import UserError
-from sparse_seg.predict.sliding import Windows, blend_weights, blended, column_blocks, starts
+from sparse_seg.predict.sliding import blend_weights, blended
+from sparse_seg.predict.windows import Windows, column_blocks, starts
 
 RNG = np.random.default_rng(0)
 
@@ -61,7 +62,7 @@ def test_a_network_that_sees_one_pixel_gives_that_pixel_whatever_the_windows(hei
 def test_blocks_of_columns_join_without_a_seam():
     image = np.random.default_rng(0).integers(0, 256, (20, 1200, 3)).astype(np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparse_seg.predict.sliding.MEMORY", 1)
+        patch.setattr("sparse_seg.predict.windows.MEMORY", 1)
         assert len(column_blocks(1200, 16, 2)) == 3
         logits, valid = whole(blended(reader(image), pixelwise, (20, 1200), 2, Windows(16, 5)), 20, 1200)
     np.testing.assert_allclose(logits, image.transpose(2, 0, 1)[:2] - 100.0, atol=1e-3)
@@ -148,7 +149,7 @@ def test_memory_does_not_grow_with_the_image():
         return largest + python
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparse_seg.predict.sliding.MEMORY", 4 * 3 * 64 * 512)
+        patch.setattr("sparse_seg.predict.windows.MEMORY", 4 * 3 * 64 * 512)
         assert column_blocks(1200, 64, 2) == [(0, 512), (512, 1024), (1024, 1200)]
         reference = peak(200, 512)
         assert peak(2000, 512) < 1.1 * reference
@@ -157,7 +158,7 @@ def test_memory_does_not_grow_with_the_image():
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [((32, 32), "overlap 32 must be"), ((32, -1), "overlap -1"), ((32, 0, 0.0), "scale 0.0 must be a positive")],
+    [((32, 32), "overlap=32 must be"), ((32, -1), "overlap=-1"), ((32, 0, 0.0), "scale=0.0 must be a positive")],
 )
 def test_windows_that_do_not_advance_are_refused(values, message):
     with pytest.raises(UserError, match=message):

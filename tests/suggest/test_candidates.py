@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse_seg.suggest.candidates import PIXEL, Candidates, choose, entropy
+from sparse_seg.suggest.candidates import Candidates, entropy
+from sparse_seg.suggest.choice import choose
+from sparse_seg.suggest.records import PIXEL
 
 CLASSES = 3
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sparse_seg.data.folder import folder
 from sparse_seg.suggest import __main__ as suggest
-from sparse_seg.suggest.__main__ import unique_names
+from sparse_seg.suggest.tables import unique_names
 from tests.predict.test_predict import checkpoint
 
 NAMES = ["Water", "Land", "Road"]
