@@ -1,10 +1,11 @@
 """An image in memory, read as one in a file is."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparse_seg.classes import Image
 from sparse_seg.errors import UserError
-from sparse_seg.raster.readers import Raster, Window
+from sparse_seg.raster.readers import Raster
 
 
 class ArrayRaster(Raster):
@@ -26,5 +27,5 @@ class ArrayRaster(Raster):
         self.height, self.width, self.count = image.shape
         self._image = image
 
-    def _read(self, row: int, col: int, height: int, width: int) -> Window:
+    def _read(self, row: int, col: int, height: int, width: int) -> tuple[Image, NDArray[np.bool_]]:
         return self._image[row : row + height, col : col + width].copy(), np.ones((height, width), np.bool_)

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from sparse_seg.errors import UserError
 from sparse_seg.predict.windows import Refused
-from sparse_seg.raster.readers import GEO_SUFFIXES, SUFFIXES
-
-MASK_SUFFIXES = (".png", *GEO_SUFFIXES)
+from sparse_seg.raster.readers import GEO_SUFFIXES, MASK_SUFFIXES, SUFFIXES
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:

@@ -1,5 +1,6 @@
 """What a command imports before it answers: no torch for help or a refused word, and never what only training needs."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli import ROOT
 from PIL import Image
 
 from tests.predict.test_predict import checkpoint
 
 TRAINING = {"lightning", "pytorch_lightning", "albumentations", "torchmetrics", "tensorboard"}
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "scipy", *TRAINING}
-COMMANDS = ("predict", "suggest", "data", "report")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+COMMANDS = ("predict", "suggest", "data", "report", "bench")
 CALL = """
 import runpy, sys
 sys.argv = [sys.argv[1], *sys.argv[2:]]
@@ -30,7 +33,9 @@ sys.exit(code)
 def call(*words: str, cwd: Path) -> tuple[int, str, set[str], float]:
     """Exit code, stderr, top-level modules at the end, and seconds of a command in a process of its own."""
     began = time.perf_counter()
-    ended = subprocess.run([sys.executable, "-c", CALL, *words], cwd=cwd, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, "-c", CALL, *words], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
     modules = set(ended.stdout.rpartition("modules ")[2].split())
     return ended.returncode, ended.stderr, modules, time.perf_counter() - began
 
@@ -80,7 +85,9 @@ def test_labelling_needs_nothing_of_training_and_suggesting_draws(tmp_path: Path
 def test_the_packages_import_next_to_nothing(tmp_path: Path) -> None:
     names = "sparse_seg", "sparse_seg.predict", "sparse_seg.raster.write", "sparse_seg.data", "sparse_seg.networks"
     code = f"import sys, {', '.join(names)}; print(*sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     assert not {name.split(".")[0] for name in ended.stdout.split()} & (HEAVY | {"matplotlib", "pandas"})
 
 
