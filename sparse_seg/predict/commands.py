@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sparse_seg.errors import UserError
 from sparse_seg.networks.found import find_checkpoint
-from sparse_seg.predict.windows import MULTIPLE, Refused, windows_of
+from sparse_seg.predict.windows import Refused, windows_of
 from sparse_seg.raster.readers import SUFFIXES
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(options: argparse.Namespace) -> Path:
     """
     path = find_checkpoint(options.run, options.final)
     overlap = None if options.window is None else options.overlap  # of a window that only the checkpoint knows
-    windows_of(options.window, overlap, options.scale, options.batch_size, size=MULTIPLE << 20)
+    windows_of(options.window, overlap, options.scale, options.batch_size, size=1 << 30, multiple=1)
     return path
 
 

@@ -86,7 +86,8 @@ class Predictor:
         progress: bool = False,
     ) -> None:
         self.trained = trained if isinstance(trained, Trained) else trained_of(trained, window)
-        self.windows = windows_of(window, overlap, scale, batch_size, self.trained.size)
+        multiple = getattr(self.trained.network, "size_multiple", 1)  # of a network of one's own it is not known
+        self.windows = windows_of(window, overlap, scale, batch_size, self.trained.size, multiple)
         self.batch_size = batch_size
         self.device = device_of(device)
         self.progress = progress

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparse_seg.errors import UserError
+from sparse_seg.networks.sizes import size_problem
 
 MEMORY = 128 << 20
 """Bytes for the sums of overlapping logits; a wider image is done in blocks of columns. One window always fits."""
-MULTIPLE = 32
-"""What the side of a window must be a multiple of."""
 
 
 class Refused(UserError):
@@ -71,7 +70,7 @@ class Windows:
 
 
 def windows_of(
-    window: int | None, overlap: int | None, scale: float, batch_size: int, size: int, multiple: int = MULTIPLE
+    window: int | None, overlap: int | None, scale: float, batch_size: int, size: int, multiple: int
 ) -> Windows:
     """The windows that arguments ask for.
 
@@ -87,8 +86,8 @@ def windows_of(
         Refused: one of them cannot be used.
     """
     side = size if window is None else window
-    if side < multiple or side % multiple:
-        raise Refused("window", side, f"must be a positive multiple of {multiple}, as the network halves it five times")
+    if problem := size_problem(side, multiple):
+        raise Refused("window", side, problem)
     if batch_size < 1:
         raise Refused("batch_size", batch_size, "must be at least 1")
     return Windows(side, side // 4 if overlap is None else overlap, scale)

@@ -130,7 +130,7 @@ def test_a_loaded_network_knows_its_classes(network: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"window": 100}, "window=100 must be a positive multiple of 32"),
+        ({"window": 0}, "window=0 must be a multiple of 1, and at least 1"),
         ({"overlap": 32}, "overlap=32 must be at least 0 and less than the window, 32"),
         ({"scale": 0.0}, "scale=0.0 must be a positive number"),
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),

@@ -52,7 +52,7 @@ def test_help_comes_without_torch(tmp_path: Path, command: str) -> None:
     ("words", "message"),
     [
         (("nosuch", "a.png"), "no such run or checkpoint: nosuch"),
-        (("a.png", "a.png", "--window", "100"), "--window 100 must be a positive multiple of 32"),
+        (("a.png", "a.png", "--window", "-64"), "--window -64 must be a multiple of 1, and at least 1"),
         (("a.png", "a.png", "--window", "64", "--overlap", "64"), "--overlap 64 must be at least 0"),
         (("a.png", "a.png", "--batch-size", "0"), "--batch-size 0 must be at least 1"),
         (("a.png", "none.png"), "no such image or folder: none.png"),

@@ -146,7 +146,7 @@ def test_more_than_there_are_is_said(tmp_path, network, capsys):
         (["--n", 0], "--n 0 must be at least 1"),
         (["--by", "errors"], "--by errors needs --masks DIR"),
         (["--masks", "nowhere"], "--masks nowhere is no folder"),
-        (["--window", 33], "--window 33 must be a positive multiple of 32"),
+        (["--window", 33], "--window 33 must be a multiple of 32: 32 or 64"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, network, root, capsys, words, message):
