@@ -7,16 +7,22 @@ last one.
 import argparse
 import importlib
 import importlib.util
+import lzma
+import math
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from cli import Configured, configuration
+from folders import index_map, picture, save_tif
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from pages import PAGES, ROOT, blocks, checkout, commands, prose, shell
 
@@ -183,6 +189,46 @@ OTHER_WORDS = {
     "classes", "in_channels", "total_steps",                         # arguments in Python
     "alpha",
 }  # fmt: skip
+
+
+SMALL = {
+    "ss.data.synthetic()": "ss.data.synthetic(images=5, size=64)",
+    "points=20)": "points=20, size=64)",
+    '"resnet34", classes=5': '"resnet18", None, classes=5',
+    "max_epochs=50": 'max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False',
+    "outputs/mine/RUN": "run.ckpt",
+}
+"""What a page says → what its test runs."""
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/extending.md"])
+def test_python_on_a_page_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the page, with a small network; files and a run that it names are there."""
+    fixtures = ROOT / "tests" / "fixtures"
+    monkeypatch.chdir(tmp_path)
+    Path("run.ckpt").write_bytes(lzma.decompress((fixtures / "before.ckpt.xz").read_bytes()))
+    scene = index_map(0, (64, 64))
+    save_tif(Path("scene.tif"), np.moveaxis(picture(scene), 2, 0))
+    for folder, content in {"images": "scene.png", "masks": "map.png"}.items():
+        Path(folder).mkdir()
+        shutil.copy(fixtures / content, Path(folder) / "one.png")
+    script = "\n".join(blocks(ROOT / name, "python"))
+    for said, small in SMALL.items():
+        script = script.replace(said, small)
+    names: dict[str, Any] = {}
+    exec(compile(script, name, "exec"), names)
+    if "predictor" in names:
+        assert names["labels"].shape == names["mask"].shape
+        assert Path("map.tif").is_file()
+        assert Path("map.png").is_file()
+        assert 0 <= names["scores"]["miou"] <= 1
+    elif "task" in names:
+        assert names["task"].trainer.current_epoch == 1
+    else:
+        logits, target = torch.zeros(1, 2, 2, 2, requires_grad=True), torch.full((1, 2, 2), 255)
+        assert names["my_loss"](logits, target).item() == 0
+        target[0, 0, 0] = 1
+        assert names["my_loss"](logits, target).item() == pytest.approx(math.log(2))
 
 
 def slug(heading: str) -> str:

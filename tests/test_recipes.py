@@ -1,9 +1,8 @@
 """Recipes of CONTRIBUTING.md, each carried out with a tiny example: a part is added, and no other file changes.
 
-Those of formats and tables are carried out beside what they add to, in tests/raster, tests/points and tests/report.
+Those of methods, scores, formats and tables are carried out beside what they add to, in the folders of tests.
 """
 
-import csv
 import os
 import re
 import subprocess
@@ -18,7 +17,6 @@ import torch
 from cli import BARE, SMALL, TINY, trained
 from processes import TINY as JOB
 from processes import TRAIN, environment
-from sklearn.metrics import cohen_kappa_score
 
 from sparse_seg.networks.build import NormalisedNetwork
 from sparse_seg.networks.trained import load_trained
@@ -65,68 +63,6 @@ def arrays(root: str) -> ImageSet:
     samples = [Sample(f.stem, "1", digest(f).hex(), lambda f=f: read(f)) for f in files]
     return ImageSet(Classes(("Dark", "Bright"), ((0, 0, 0), (255, 255, 255))), samples)
 '''
-METHOD = '''
-import copy
-
-import torch
-from torch import Tensor, nn
-
-from sparse_seg.training import SegmentationTask
-
-made = []
-
-class MeanTeacher(SegmentationTask):
-    """Agrees under strong colours with a teacher that follows slowly (Tarvainen and Valpola 2017)."""
-
-    views = 2
-
-    def __init__(self, *args, weight: float = 1.0, keep: float = 0.5, **options) -> None:
-        super().__init__(*args, **options)
-        self.teacher = copy.deepcopy(self.network).requires_grad_(False)
-        self.weight, self.keep = weight, keep
-        made.append(self)
-
-    @property
-    def scored_network(self) -> nn.Module:
-        return self.teacher
-
-    def training_loss(self, batch):
-        loss, labelled = super().training_loss(batch)
-        with torch.no_grad():
-            expected = self.teacher(batch["image"]).softmax(1)
-        said = self.network(batch["image_strong"]).softmax(1)
-        return loss + self.weight * nn.functional.mse_loss(said, expected), labelled
-
-    def on_train_batch_end(self, *args) -> None:
-        for theirs, ours in zip(self.teacher.state_dict().values(), self.network.state_dict().values()):
-            if theirs.is_floating_point():
-                theirs.lerp_(ours, 1 - self.keep)
-'''
-SCORE = '''
-import torch
-from torchmetrics import Metric
-
-def kappa(confusion, class_names):
-    """Cohen's kappa."""
-    counts = torch.tensor(confusion, dtype=torch.float64)
-    chance = (counts.sum(0) @ counts.sum(1) / counts.sum() ** 2).item()
-    return {"kappa": ((counts.trace() / counts.sum()).item() - chance) / (1 - chance)}
-
-class Confidence(Metric):
-    """Mean probability of the winning class."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("pixels", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, logits, target):
-        self.total += logits.float().softmax(1).amax(1).sum()
-        self.pixels += target.numel()
-
-    def compute(self):
-        return {"confidence": self.total / self.pixels}
-'''
 LAUNCHER = '''
 from collections.abc import Sequence
 
@@ -146,7 +82,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "cwd").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for name in ("own_loss", "own_data", "own_method", "own_score"):
+    for name in ("own_loss", "own_data"):
         sys.modules.pop(name, None)
 
 
@@ -187,20 +123,6 @@ def test_recipe_of_a_data_set(own: Path) -> None:
     assert len((folder / "points.csv").read_text().splitlines()) == 1 + 4 * 2 * 3
 
 
-def test_recipe_of_a_method_with_a_teacher(own: Path) -> None:
-    """The teacher is what is scored, and what predict loads; the network that learns is another one."""
-    write(own / "own_method.py", METHOD)
-    write(own / "conf/method/teacher.yaml", "_target_: own_method.MeanTeacher\n_partial_: true\nkeep: 0.9\n")
-    words = ("--config-dir", str(own / "conf"), "method=teacher", *TINY, "logger=none", "callbacks.panels=null")
-    folder, result = trained(*words, cwd=own / "cwd")
-    assert result["method"] == "teacher"
-    (task,) = sys.modules["own_method"].made
-    saved = load_trained(folder / "checkpoints" / "best.ckpt").network.state_dict()
-    teacher, learner = task.teacher.state_dict(), task.network.state_dict()
-    assert all(torch.equal(saved[k], teacher[k].cpu()) for k in saved)
-    assert any(not torch.equal(saved[k], learner[k].cpu()) for k in saved)
-
-
 def test_recipe_of_a_network_that_trains_and_predicts(own: Path) -> None:
     yaml = "_target_: sparse_seg.networks.create\narch: fpn\nencoder: resnet18\nencoder_weights: null\n"
     write(own / "conf" / "model" / "light.yaml", yaml)
@@ -211,20 +133,6 @@ def test_recipe_of_a_network_that_trains_and_predicts(own: Path) -> None:
     assert isinstance(network, NormalisedNetwork)
     assert isinstance(network.network, smp.FPN)
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 5, 64, 64)
-
-
-def test_recipe_of_a_score_of_counts_and_one_of_logits(own: Path) -> None:
-    write(own / "own_score.py", SCORE)
-    yaml = "kappa: {_target_: own_score.kappa, _partial_: true}\nsure: {_target_: own_score.Confidence}\n"
-    write(own / "conf" / "scores" / "mine.yaml", yaml)
-    folder, result = trained("--config-dir", str(own / "conf"), "scores=mine", *TINY, *BARE, cwd=own / "cwd")
-    counts = np.array(result["confusion_matrix"])
-    truth, said = (np.repeat(np.indices(counts.shape)[k].ravel(), counts.ravel()) for k in (0, 1))
-    assert result["scores"]["kappa"] == pytest.approx(cohen_kappa_score(truth, said))
-    assert 0.2 <= result["scores"]["confidence"] <= 1
-    (row,) = csv.DictReader((folder / "history.csv").read_text().splitlines())
-    assert float(row["kappa"]) == pytest.approx(result["scores"]["kappa"])
-    assert row["confidence"]
 
 
 @pytest.mark.slow
