@@ -45,7 +45,8 @@ def test_scores_are_those_of_scikit_learn(drawn):
     present = np.union1d(truth, guess)
     absent = np.setdiff1d(np.arange(CLASSES), present)
     for score, reference in ((iou_per_class, jaccard_score), (f1_per_class, f1_score)):
-        assert np.isnan(score(counts)[absent]).all() and score(counts).shape == (CLASSES,)
+        assert np.isnan(score(counts)[absent]).all()
+        assert score(counts).shape == (CLASSES,)
         if len(present):
             np.testing.assert_allclose(score(counts)[present], reference(truth, guess, labels=present, average=None))
     if len(present):
@@ -87,8 +88,10 @@ def test_nothing_scored_is_nan_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         empty = np.zeros((3, 3), int)
-        assert np.isnan(iou_per_class(empty)).all() and np.isnan(f1_per_class(empty)).all()
-        assert math.isnan(mean_iou(empty)) and math.isnan(accuracy(empty))
+        assert np.isnan(iou_per_class(empty)).all()
+        assert np.isnan(f1_per_class(empty)).all()
+        assert math.isnan(mean_iou(empty))
+        assert math.isnan(accuracy(empty))
         assert not math.isnan(mean_iou([[1, 0, 0], [0, 0, 0], [0, 0, 0]]))
 
 

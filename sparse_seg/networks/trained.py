@@ -18,7 +18,8 @@ from sparse_seg.networks.build import create
 @dataclass(frozen=True)
 class Trained:
     """network: in evaluation mode, on the CPU. size: pixels that it was trained at. bands, scale: as `open_raster`'s.
-    epoch: after which the weights were saved."""
+    epoch: after which the weights were saved.
+    """
 
     network: nn.Module
     classes: Classes

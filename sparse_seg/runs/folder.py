@@ -39,7 +39,7 @@ def defaults_of(choices: Mapping[str, str]) -> DictConfig:
 
 def run_folder(cfg: DictConfig, choices: Mapping[str, str]) -> Path:
     """Where the run of a configuration lies: output_dir/study/name."""
-    return Path(cfg.output_dir) / cfg.study / identity.folder_name(cfg, defaults_of(choices), choices)
+    return Path(cfg.output_dir, cfg.study) / identity.folder_name(cfg, defaults_of(choices), choices)
 
 
 def finished(cfg: DictConfig, choices: Mapping[str, str], folder: Path) -> bool:

@@ -23,7 +23,8 @@ CRITERIA = ("entropy", "errors")
 @dataclass
 class Seen:
     """What the network's pass over one image leaves. name: what the table calls it. candidates: as `choose` takes them.
-    apart: pixels between two suggestions. crs, transform: as `Raster`'s."""
+    apart: pixels between two suggestions. crs, transform: as `Raster`'s.
+    """
 
     path: Path
     name: str

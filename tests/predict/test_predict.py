@@ -102,20 +102,25 @@ def test_a_geotiff_keeps_its_place_and_is_cloud_optimised(tmp_path, network):
     words = ("--window", 256, "--overlap", 32, "--confidence", "--overlay")
     assert run(network, image, "--out", tmp_path / "out", *words) == 0
     with rasterio.open(tmp_path / "out" / "a.tif") as written:
-        assert written.crs.to_epsg() == 32640 and written.transform == rasterio.Affine(*UTM["transform"])
+        assert written.crs.to_epsg() == 32640
+        assert written.transform == rasterio.Affine(*UTM["transform"])
         assert (written.height, written.width, written.dtypes, written.nodata) == (600, 1100, ("uint8",), 255)
         assert [written.colormap(1)[k][:3] for k in range(3)] == [tuple(c) for c in COLOURS]
         assert written.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert written.profile["tiled"] and written.compression.name == "deflate" and written.overviews(1)
+        assert written.profile["tiled"]
+        assert written.compression.name == "deflate"
+        assert written.overviews(1)
         index = written.read(1)
     hole = np.zeros((600, 1100), bool)
     hole[100:170, 200:300] = True
     np.testing.assert_array_equal(index == 255, hole)
     with rasterio.open(tmp_path / "out" / "a.confidence.tif") as written:
         percent = written.read(1)
-        assert written.nodata == 255 and written.crs.to_epsg() == 32640
+        assert written.nodata == 255
+        assert written.crs.to_epsg() == 32640
     np.testing.assert_array_equal(percent == 255, hole)
-    assert percent[~hole].min() >= 33 and percent[~hole].max() <= 100
+    assert percent[~hole].min() >= 33
+    assert percent[~hole].max() <= 100
 
 
 def test_the_overlay_of_a_large_image_has_every_nth_pixel(tmp_path, network, monkeypatch):
@@ -151,7 +156,8 @@ def test_areas_are_pixels_shares_and_square_metres_where_the_crs_has_metres(tmp_
         assert r["m2"] == ("" if area is None else f"{int(r['pixels']) * area:.6g}")
     utm = {r["class"]: r for r in rows if r["image"] == "utm.tif"}
     assert list(utm) == [*NAMES, "unlabelled"]
-    assert utm["unlabelled"]["pixels"] == "900" and utm["unlabelled"]["share"] == ""
+    assert utm["unlabelled"]["pixels"] == "900"
+    assert utm["unlabelled"]["share"] == ""
     assert sum(int(utm[n]["pixels"]) for n in NAMES) == 5400
     assert sum(float(utm[n]["share"]) for n in NAMES) == pytest.approx(1, abs=1e-5)
 
@@ -220,7 +226,8 @@ def test_scale_shows_the_network_a_resized_image(tmp_path, network):
     assert run(network, tmp_path / "a.png", "--out", tmp_path / "out", "--scale", "0.5") == 0
     said = said_of(network, blocks[::2, ::2])[0]
     shown = np.asarray(Image.open(tmp_path / "out" / "a.png"))
-    assert shown.shape == (128, 128) and (shown[::2, ::2] == said).mean() > 0.9
+    assert shown.shape == (128, 128)
+    assert (shown[::2, ::2] == said).mean() > 0.9
 
 
 def test_bands_and_scale_come_from_the_checkpoint(tmp_path):
@@ -301,7 +308,9 @@ def test_what_cannot_be_done_is_a_message(tmp_path, network, monkeypatch, capsys
     defaults = () if "--device" in words else ("--device", "cpu")
     assert predict.main([*words, *options, *defaults]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: ") and message in said and said.count("\n") <= 2
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") <= 2
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
@@ -310,7 +319,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
             return Path.touch, (tmp_path / "ran",)
 
     torch.save({"model": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(UserError, match="evil.ckpt is damaged or no checkpoint"):
+    with pytest.raises(UserError, match=r"evil.ckpt is damaged or no checkpoint"):
         load_trained(tmp_path / "evil.ckpt")
     assert not (tmp_path / "ran").exists()
 
@@ -352,4 +361,5 @@ def test_a_large_geotiff_takes_less_than_2_gb(tmp_path, network):
     print(f"{side}×{side} pixels: {seconds:.0f} s, {side**2 / seconds:,.0f} pixels per second, {peak / 1e6:.2f} GB")
     assert peak < 2e6
     with rasterio.open(tmp_path / "out" / "a.tif") as written:
-        assert written.shape == (side, side) and (written.read(1) < 3).all()
+        assert written.shape == (side, side)
+        assert (written.read(1) < 3).all()

@@ -80,7 +80,8 @@ def test_a_file_is_written_as_the_command_writes_it(tmp_path: Path, network: Pat
     areas = (tmp_path / "command" / "areas.csv").read_text().splitlines()[1:]
     assert written == {p.name: p.read_bytes() for p in (tmp_path / "command").iterdir() if p.name != "areas.csv"}
     assert [line.split(",")[1:3] for line in areas] == [[a.name, str(a.pixels)] for a in done.areas]
-    assert done.scores is None and sum(a.pixels for a in done.areas) == 70 * 90
+    assert done.scores is None
+    assert sum(a.pixels for a in done.areas) == 70 * 90
 
 
 def test_evaluate_gives_the_scores_of_the_command_for_files_and_for_arrays(tmp_path: Path, network: Path) -> None:
@@ -123,7 +124,8 @@ def test_the_table_has_the_boundary_iou(tmp_path: Path, network: Path, capsys: p
 
 def test_a_loaded_network_knows_its_classes(network: Path) -> None:
     classes = ss.load(network, **CPU).classes
-    assert classes.names == tuple(NAMES) and classes.colours == tuple(map(tuple, COLOURS))
+    assert classes.names == tuple(NAMES)
+    assert classes.colours == tuple(map(tuple, COLOURS))
     assert load_trained(network).classes == classes
 
 
@@ -163,7 +165,7 @@ def test_images_and_masks_must_belong_together(tmp_path: Path) -> None:
         bright().evaluate([image, image], [image[..., 0]])
     with pytest.raises(ss.UserError, match="the mask is 40×50 but its image is 50×40"):
         bright().evaluate([image], [image[..., 0].T])
-    with pytest.raises(ss.UserError, match="^masks=.*is a folder, but images are arrays"):
+    with pytest.raises(ss.UserError, match=r"^masks=.*is a folder, but images are arrays"):
         bright().evaluate([image], tmp_path)
     with pytest.raises(ss.UserError, match="the mask has the value 7, which is the index of no class"):
         bright().evaluate([image], [np.full((40, 50), 7, np.uint8)])

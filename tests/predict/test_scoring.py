@@ -96,7 +96,8 @@ def test_class_maps_are_masks_also_where_most_is_unlabelled(tmp_path, weights, s
     assert label(network, image, "--out", tmp_path / "first") == 0
     assert label(network, image, "--out", tmp_path / "out", "--masks", tmp_path / "first") == 0
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert scores["miou"] == scores["accuracy"] == 1 and sum(map(sum, scores["confusion_matrix"])) == 10 * SHAPE[1]
+    assert scores["miou"] == scores["accuracy"] == 1
+    assert sum(map(sum, scores["confusion_matrix"])) == 10 * SHAPE[1]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,9 @@ def test_a_mask_of_other_numbers_or_colours_is_an_error(tmp_path, weights, capsy
         )
     assert label(network, tmp_path / "a.png", "--out", tmp_path / "out", "--masks", tmp_path / "masks") == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: ") and message in said and said.count("\n") <= 2
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") <= 2
     assert not (tmp_path / "out" / "a.png").exists()
 
 

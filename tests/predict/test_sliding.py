@@ -1,5 +1,6 @@
 """Blending windows is as if the network had seen the whole image, and holds no more of it than a row of windows."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -44,9 +45,10 @@ def pixelwise(batch: torch.Tensor) -> torch.Tensor:
 def test_windows_cover_everything_and_stay_inside(length, extent, step):
     step = min(step, extent)
     begins = starts(length, extent, step)
-    assert begins == sorted(set(begins)) and begins[0] == 0
+    assert begins == sorted(set(begins))
+    assert begins[0] == 0
     assert begins[-1] + extent == max(length, extent)
-    assert all(b - a <= step for a, b in zip(begins, begins[1:], strict=False))
+    assert all(b - a <= step for a, b in itertools.pairwise(begins))
 
 
 @settings(max_examples=30, deadline=None)
@@ -112,13 +114,16 @@ def test_windows_without_image_are_skipped_and_the_rest_does_not_change():
     )  # fmt: skip
     np.testing.assert_array_equal(good, valid)
     np.testing.assert_allclose(logits[:, valid], image.transpose(2, 0, 1)[:2, valid] - 100.0, atol=1e-3)
-    assert sum(windows) == 8 and sum(seen) == 9 == Windows(32, 0).count(96, 96, 2)
+    assert sum(windows) == 8
+    assert sum(seen) == 9 == Windows(32, 0).count(96, 96, 2)
 
 
 def test_weights_are_positive_everywhere():
     for extent in (1, 2, 31, 512):
         weights = blend_weights(extent)
-        assert weights.shape == (extent, extent) and weights.min() > 0 and weights.max() <= 1
+        assert weights.shape == (extent, extent)
+        assert weights.min() > 0
+        assert weights.max() <= 1
 
 
 def test_an_image_smaller_than_a_window_is_continued_by_its_reflection():

@@ -80,7 +80,9 @@ def test_pixels_without_image_or_label_are_no_candidates():
     valid, truth = np.ones((40, 40), bool), np.zeros((40, 40), np.uint8)
     valid[:, :20], truth[:20] = False, 255
     found = candidates(40, 40, 4, [13], truth=truth, valid=valid)
-    assert len(found) and (found["col"] >= 20).all() and (found["row"] >= 20).all()
+    assert len(found)
+    assert (found["col"] >= 20).all()
+    assert (found["row"] >= 20).all()
 
 
 def test_errors_are_the_most_confident_pixels_that_the_mask_calls_something_else():
@@ -126,13 +128,15 @@ def test_the_choice_is_spread_over_images_classes_and_space():
 def test_the_first_choice_is_the_best_candidate_of_all():
     images = [many(k) for k in range(3)]
     image, record = choose(images, 1, [5.0] * 3)[0]
-    assert record["score"] == max(float(c["score"][0]) for c in images) and record == images[image][0]
+    assert record["score"] == max(float(c["score"][0]) for c in images)
+    assert record == images[image][0]
 
 
 def test_where_room_is_short_choices_come_closer_but_never_twice():
     image = made([(0.9, 0, 0, 0), (0.8, 0, 1, 0), (0.7, 0, 2, 0), (0.1, 50, 50, 0)])
     chosen = [(int(r["row"]), int(r["col"])) for _, r in choose([image], 10, [40.0])]
-    assert chosen[:2] == [(0, 0), (50, 50)] and sorted(chosen) == [(0, 0), (0, 1), (0, 2), (50, 50)]
+    assert chosen[:2] == [(0, 0), (50, 50)]
+    assert sorted(chosen) == [(0, 0), (0, 1), (0, 2), (50, 50)]
 
 
 def test_nothing_to_choose_from_gives_nothing():

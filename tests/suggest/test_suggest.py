@@ -141,7 +141,7 @@ def test_more_than_there_are_is_said(tmp_path, network, capsys):
 
 
 @pytest.mark.parametrize(
-    "words, message",
+    ("words", "message"),
     [
         (["--n", 0], "--n 0 must be at least 1"),
         (["--by", "errors"], "--by errors needs --masks DIR"),
@@ -166,7 +166,8 @@ def test_classes_that_were_filled_in_are_not_written_over(tmp_path, network, roo
 def test_the_folder_of_the_images_takes_no_pictures(network, root, capsys):
     before = sorted(root.rglob("*"))
     assert run(network, root / "images", "--out", root / "images") == 1
-    assert "holds the images" in capsys.readouterr().err and sorted(root.rglob("*")) == before
+    assert "holds the images" in capsys.readouterr().err
+    assert sorted(root.rglob("*")) == before
 
 
 def test_an_image_on_a_map_of_its_own_has_its_points_in_pixels(tmp_path, network):
