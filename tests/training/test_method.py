@@ -17,7 +17,8 @@ from torchmetrics import Metric
 from sparse_seg import metrics
 from sparse_seg.losses import PartialCrossEntropy
 from sparse_seg.names import canonical
-from sparse_seg.networks.trained import find_checkpoint, load_trained
+from sparse_seg.networks.found import find_checkpoint
+from sparse_seg.networks.trained import load_trained
 from sparse_seg.runs import build
 from sparse_seg.runs.folder import defaults_of
 from sparse_seg.runs.identity import differing_keys, flatten

@@ -13,7 +13,8 @@ from cli import TINY, configuration, train, trained
 from processes import warm_train
 
 from sparse_seg import metrics
-from sparse_seg.networks.trained import find_checkpoint, load_trained
+from sparse_seg.networks.found import find_checkpoint
+from sparse_seg.networks.trained import load_trained
 from sparse_seg.runs import build
 from sparse_seg.runs.sources import image_set
 
