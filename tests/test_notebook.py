@@ -51,5 +51,6 @@ def test_outputs_are_kept_in_order_and_small() -> None:
         for output in cell["outputs"]
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) >= 3 and max(map(len, pictures)) < 60_000
+    assert len(pictures) >= 3
+    assert max(map(len, pictures)) < 60_000
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
