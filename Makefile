@@ -55,6 +55,7 @@ lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 bench: $(STAMP)  ## where the time goes; wants an idle machine (ARGS="a d": only these sections)
 	$(BIN)/python -m sparse_seg.bench $(ARGS)

@@ -309,7 +309,7 @@ def test_what_is_no_loss_is_refused(loss):
 
 def test_a_misspelt_parameter_of_a_loss_is_named():
     with pytest.raises(ValueError, match=r"the loss PartialFocal cannot be built: .*'gama'"):
-        as_module(functools.partial(PartialFocal, gama=1.0))
+        as_module(functools.partial(PartialFocal, gama=1.0))  # type: ignore[call-arg]
 
 
 def test_a_loss_that_needs_more_arguments_is_refused_at_construction():

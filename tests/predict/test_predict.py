@@ -11,18 +11,14 @@ import cli
 import numpy as np
 import pytest
 import torch
+from labelled import COLOURS, NAMES, RNG, UTM, checkpoint, geotiff, picture
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from sparse_seg.errors import UserError
-from sparse_seg.networks.build import create
 from sparse_seg.networks.found import find_checkpoint
 from sparse_seg.networks.trained import load_trained
 from sparse_seg.predict import __main__ as predict
-
-RNG = np.random.default_rng(0)
-NAMES, COLOURS = ["Water", "Land", "Road"], [[0, 0, 255], [0, 255, 0], [255, 0, 0]]
-UTM = {"crs": "EPSG:32640", "transform": (0.5, 0, 500000, 0, -0.5, 2780000)}
 
 
 @pytest.fixture(autouse=True)
@@ -30,38 +26,9 @@ def _the_same_pictures_whatever_ran_before() -> None:
     RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
 
 
-def checkpoint(path: Path, **model) -> Path:
-    """A network of noise whose classes all occur."""
-    torch.manual_seed(0)
-    network = create("unet", "resnet18", None, classes=3)
-    head = network.network.segmentation_head[0]
-    torch.nn.init.normal_(head.weight)
-    config = {"_target_": "sparse_seg.networks.create", "encoder": "resnet18", "encoder_weights": "imagenet"}
-    model = {"config": config, "classes": NAMES, "colours": COLOURS, "size": 64} | model
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": network.state_dict(), "model": model, "epoch": 3, "val_miou": 0.5}, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def network(tmp_path_factory) -> Path:
     return checkpoint(tmp_path_factory.mktemp("network") / "best.ckpt")
-
-
-def picture(path: Path, height: int = 64, width: int = 64) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(RNG.integers(0, 256, (height, width, 3)).astype(np.uint8)).save(path)
-    return path
-
-
-def geotiff(path: Path, pixels: np.ndarray, **options) -> Path:
-    """pixels: (bands, H, W), in UTM unless options say otherwise."""
-    rasterio = pytest.importorskip("rasterio")
-    options = UTM | {"driver": "GTiff", "count": len(pixels), "dtype": pixels.dtype.name} | options
-    options["transform"] = rasterio.Affine(*options["transform"])
-    with rasterio.open(path, "w", height=pixels.shape[1], width=pixels.shape[2], **options) as file:
-        file.write(pixels)
-    return path
 
 
 def run(*words: object) -> int:

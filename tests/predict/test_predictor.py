@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from labelled import COLOURS, NAMES, RNG, checkpoint, geotiff, picture
 from PIL import Image
 from torch import nn
 
@@ -13,7 +14,6 @@ import sparse_seg as ss
 from sparse_seg.classes import Classes
 from sparse_seg.networks.trained import Trained, load_trained
 from sparse_seg.predict import __main__ as command
-from tests.predict.test_predict import COLOURS, NAMES, RNG, checkpoint, geotiff, picture
 
 CPU = {"device": "cpu", "precision": "32"}
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli import ROOT
+from labelled import checkpoint
 from PIL import Image
-
-from tests.predict.test_predict import checkpoint
 
 TRAINING = {"lightning", "pytorch_lightning", "albumentations", "torchmetrics", "tensorboard"}
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "scipy", *TRAINING}

@@ -80,7 +80,7 @@ def test_slots_that_cannot_be_are_refused(gpus, arguments, message):
 def test_a_job_gets_the_variables_of_its_slot(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     code = "import os, sys; sys.exit(os.environ['CUDA_VISIBLE_DEVICES'] + ' ' + os.environ['OMP_NUM_THREADS'])"
-    job = Child(1, [], Path("nowhere"), [sys.executable, "-c", code])
+    job = Child(1, [], Path("nowhere"), [sys.executable, "-c", code], OmegaConf.create(), {})
     running = processes_launcher._start(OmegaConf.create(), job, {"CUDA_VISIBLE_DEVICES": "2", "OMP_NUM_THREADS": "5"})
     running.process.wait()
     with running.said as said:

@@ -439,8 +439,8 @@ def test_last_weights_are_kept_beside_the_best_where_they_differ(
 @pytest.mark.skipif(not os.environ.get("SPARSE_SEG_DATA"), reason="SPARSE_SEG_DATA is not set: no Dubai data")
 @pytest.mark.filterwarnings("default:.* have a colour of no class:UserWarning")
 def test_training_loss_falls_on_the_dubai_images(tmp_path: Path) -> None:
-    words = ("data.size=64", "model.encoder=resnet18", "model.encoder_weights=null", "optimizer.lr=1e-3")
-    words += ("trainer=cpu", "trainer.max_epochs=2", f"data.cache_dir={tmp_path / 'cache'}")
+    words = ["data.size=64", "model.encoder=resnet18", "model.encoder_weights=null", "optimizer.lr=1e-3"]
+    words += ["trainer=cpu", "trainer.max_epochs=2", f"data.cache_dir={tmp_path / 'cache'}"]
     folder, result = trained(*words, *BARE, cwd=tmp_path)
     assert result["train_loss"][1] < result["train_loss"][0]
     assert len(result["val_images"]) == 14

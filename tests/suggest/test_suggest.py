@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 from folders import CLASSES, picture, save_tif
+from labelled import checkpoint
 from PIL import Image
 
 from sparse_seg.data.folder import folder
 from sparse_seg.suggest import __main__ as suggest
 from sparse_seg.suggest.tables import unique_names
-from tests.predict.test_predict import checkpoint
 
 NAMES = ["Water", "Land", "Road"]
 RNG = np.random.default_rng(0)

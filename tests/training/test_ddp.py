@@ -52,11 +52,11 @@ def dataset(count: int) -> SegmentationDataset:
 
 def training_set() -> SegmentationDataset:
     made = dataset(STEPS * BATCH)
-    targets = np.full_like(made.targets, IGNORE_INDEX)
+    targets = np.full_like(np.asarray(made.targets), IGNORE_INDEX)
     for batch, labels in zip(EpochBatchSampler(STEPS * BATCH, BATCH, shuffle=True), LABELS, strict=True):
         for (_, image), n in zip(batch, labels, strict=False):  # the first two: one for each rank
             targets[image].ravel()[:n] = np.arange(n) % CLASSES
-    made.targets = targets
+    made.targets = list(targets)
     return made
 
 
@@ -112,7 +112,7 @@ def test_the_ranks_hold_very_different_numbers_of_labels():
     samplers = [EpochBatchSampler(STEPS * BATCH, BATCH, True, rank=r, world=2) for r in (0, 1)]
 
     def labels(part: list[tuple[int, int]]) -> int:
-        return int((data.targets[[i for _, i in part]] != IGNORE_INDEX).sum())
+        return int((np.asarray(data.targets)[[i for _, i in part]] != IGNORE_INDEX).sum())
 
     assert [tuple(map(labels, parts)) for parts in zip(*samplers, strict=True)] == LABELS
 
@@ -134,7 +134,7 @@ def test_two_processes_report_the_training_loss_of_one(fits):
 def test_two_processes_count_the_validation_of_one(fits):
     alone, *ranks = (f["confusion"] for f in fits)
     assert VAL_IMAGES % 2 == 1
-    assert sum(map(sum, alone)) == int((dataset(VAL_IMAGES).targets != IGNORE_INDEX).sum())
+    assert sum(map(sum, alone)) == int((np.asarray(dataset(VAL_IMAGES).targets) != IGNORE_INDEX).sum())
     assert ranks == [alone, alone]
 
 
