@@ -18,6 +18,12 @@ class Rows(Sequence[Pixels]):
     def __init__(self, array: Pixels, rows: Sequence[int]) -> None:
         self.array, self.rows = array, np.asarray(rows, np.int64)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A memory map goes to another process as the name of its file, not as all that it holds."""
+        if isinstance(self.array, np.memmap) and self.array.filename is not None:
+            return _opened, (str(self.array.filename), self.rows)
+        return Rows, (self.array, self.rows)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -29,6 +35,10 @@ class Rows(Sequence[Pixels]):
         if isinstance(index, slice):
             return Rows(self.array, self.rows[index].tolist())
         return np.asarray(self.array[self.rows[index]])
+
+
+def _opened(path: str, rows: NDArray[np.int64]) -> Rows:
+    return Rows(np.load(path, mmap_mode="r"), rows.tolist())
 
 
 class Targets(Sequence[Mask]):
