@@ -21,12 +21,15 @@ Mask = NDArray[np.uint8]
 class Classes:
     """The classes of a data set, in index order, and what masks have for them.
 
-    names: one per class. colours: one (R, G, B) of uint8 range per class.
-    unlabelled: colours that a mask uses for pixels that nobody labelled.
-    indices: the number of each class in a mask that holds numbers, None where masks hold colours.
-    blank: numbers that mean unlabelled there, beside 255.
+    Args:
+        names: one per class.
+        colours: one (R, G, B) of uint8 range per class.
+        unlabelled: colours that a mask uses for pixels that nobody labelled.
+        indices: the number of each class in a mask that holds numbers, None where masks hold colours.
+        blank: numbers that mean unlabelled there, beside 255.
 
-    Raises ValueError unless colours and indices are one per class.
+    Raises:
+        ValueError: colours or indices are not one per class.
 
     Example:
         >>> classes = Classes(("Water", "Land"), ((0, 0, 255), (0, 255, 0)))

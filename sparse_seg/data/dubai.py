@@ -86,5 +86,15 @@ def _incomplete(what: str, missing: list[str], root: Path) -> UserError:
 
 
 def dubai(root: str | Path | None = None) -> ImageSet:
-    """The Dubai set below `root`, as `find_root` and `dubai_samples` say."""
+    """The Dubai set: 72 images of 8 tiles with full masks.
+
+    Args:
+        root: the folder with `Tile 1` … `Tile 8`, or one up to two levels above; None: $SPARSE_SEG_DATA, or data/dubai.
+
+    Returns:
+        The samples in the order of their ids; a sample's group is its tile.
+
+    Raises:
+        UserError: there is no such folder, or a published image or mask is missing.
+    """
     return ImageSet(LAND_COVER, dubai_samples(find_root(root)))

@@ -96,11 +96,21 @@ def folder(
 ) -> ImageSet:
     """The images below `root` with their masks, points or both; nothing but headers is read now.
 
-    images, masks: a folder or pattern, see `layout.find`; they belong together by their ids. masks=None leaves masks
-    out. points_file: CSV or GeoJSON, None for points.csv or points.geojson in root if there. classes: a YAML file, see
-    `read_classes`. bands, scale: see `open_raster`. tile: cut every image into windows of (tile, tile) pixels; those
-    without points or mask are left out, and with empty_windows=False those that a run puts no point into.
-    on_bad_point: "error" or "skip". points_crs: see `read_own_points`.
+    Args:
+        root: the folder.
+        images: a folder or pattern within it, see `layout.find`.
+        masks: likewise; images and masks belong together by their ids. None leaves masks out.
+        points_file: a file of points; None for points.csv or points.geojson in root, if there.
+        classes: a YAML file, see `read_classes`.
+        bands: the numbers of the bands to read, see `open_raster`.
+        scale: values that become black and white, see `open_raster`.
+        tile: cut every image into windows of (tile, tile) pixels; those without points or mask are left out.
+        empty_windows: False: windows that a run puts no point into are left out, too.
+        on_bad_point: "error" or "skip".
+        points_crs: see `read_own_points`.
+
+    Returns:
+        The samples in the order of their ids; a sample's group is its sub-folder.
 
     Raises:
         UserError: what is given cannot be used; each message names the file, the value and the way out.

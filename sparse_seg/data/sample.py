@@ -15,16 +15,18 @@ from sparse_seg.classes import Classes, Image, Mask
 class Sample:
     """One image with its mask, read when asked for.
 
-    image_id: unique name, part of every point's random seed ("Tile 1/image_part_001").
-    group: what `split=tile` holds out as a whole ("1").
-    content: a string that changes whenever the pixels do (a SHA-256 of the files, say); keys the cache.
-    read: returns (image, mask) at native resolution, equal in height and width. Without a mask, the mask holds the
-    points and 255.
-    points: what the user labelled in it, (N, 4) int64 of row, column, class and the point's number, from 0, among those
-    of its class in the whole image; None where points are drawn from the mask.
-    has_mask: False where nothing but `points` is known.
-    scene: the image that this one is a window of, "" if it is whole; windows of one image stay on one side of a split.
-    offset: row and column of the window in it.
+    Args:
+        image_id: unique name, part of every point's random seed ("Tile 1/image_part_001").
+        group: what `split=tile` holds out as a whole ("1").
+        content: a string that changes whenever the pixels do (a SHA-256 of the files, say); keys the cache.
+        read: returns (image, mask) at native resolution, equal in height and width. Without a mask, the mask holds the
+            points and 255.
+        points: what the user labelled in it, (N, 4) int64 of row, column, class and the point's number, from 0, among
+            those of its class in the whole image; None where points are drawn from the mask.
+        has_mask: False where nothing but `points` is known.
+        scene: the image that this one is a window of, "" if it is whole; windows of one image stay on one side of a
+            split.
+        offset: row and column of the window in it.
     """
 
     image_id: str
@@ -46,9 +48,14 @@ class Sample:
 class ImageSet:
     """A data set: its classes and its samples. Reading one needs no torch, so bad data is refused at once.
 
-    bands, scale: how the images came from the files' bands, for whoever labels new ones; None where they are RGB as
-    they are.
-    keep_empty: whether training windows without a labelled pixel take part. notes: what the user should know of it.
+    Args:
+        classes: what a pixel can be.
+        samples: the images.
+        bands: the numbers of the files' bands that images were made of, for whoever labels new ones; None where they
+            are RGB as they are.
+        scale: the values that became 0 and 255, likewise.
+        keep_empty: whether training windows without a labelled pixel take part.
+        notes: what the user should know of it.
     """
 
     classes: Classes

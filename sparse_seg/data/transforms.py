@@ -48,8 +48,20 @@ def report_augmentation(
 ) -> A.Compose:
     """The report's augmentation: horizontal and vertical flip, rotation by a multiple of 90°, colour jitter.
 
-    saturation, hue: of three bands only, see `BandJitter`.
     Every geometric step permutes pixels, so no point is lost and none changes its class.
+
+    Args:
+        brightness: factors are drawn from 1 ± this.
+        contrast: likewise.
+        saturation: likewise; of three bands only, see `BandJitter`.
+        hue: added, drawn from ± this, in turns of the colour circle; of three bands only.
+
+    Returns:
+        A transform of albumentations, for `SparsePointsDataModule(augment=…)`.
+
+    Example:
+        >>> [type(step).__name__ for step in report_augmentation().transforms]
+        ['HorizontalFlip', 'VerticalFlip', 'RandomRotate90', 'BandJitter']
     """
     return A.Compose(
         [

@@ -32,15 +32,20 @@ def partial_cross_entropy(
     Args:
         logits: (B, C, H, W), unnormalised.
         target: (B, H, W) int64, 255 = unlabelled.
+        image: not read.
         class_weights: (C,), or None for 1.
+
+    Returns:
+        A scalar.
 
     Raises:
         ValueError: shapes that do not fit, a target that is not int64, weights of another length than C.
 
-    >>> target = torch.full((1, 4, 4), 255)
-    >>> target[0, 2, 3] = 1
-    >>> partial_cross_entropy(torch.zeros(1, 2, 4, 4), target)
-    tensor(0.6931)
+    Example:
+        >>> target = torch.full((1, 4, 4), 255)
+        >>> target[0, 2, 3] = 1
+        >>> partial_cross_entropy(torch.zeros(1, 2, 4, 4), target)
+        tensor(0.6931)
     """
     pixels, classes, n_labelled = _labelled(logits, target)
     weight = _per_class("class_weights", class_weights, pixels)
@@ -62,12 +67,22 @@ def partial_focal(
     Args:
         logits: (B, C, H, W), unnormalised.
         target: (B, H, W) int64, 255 = unlabelled.
+        image: not read.
         gamma: >= 0.
         alpha: (C,), the factor of each class, or None for 1.
         class_weights: (C,), a second factor, or None for 1. The divisor is the number of labelled pixels with both.
 
+    Returns:
+        A scalar.
+
     Raises:
         ValueError: gamma < 0, shapes that do not fit, a target that is not int64, alpha or weights not of length C.
+
+    Example:
+        >>> target = torch.full((1, 4, 4), 255)
+        >>> target[0, 2, 3] = 1
+        >>> partial_focal(torch.zeros(1, 2, 4, 4), target)  # a quarter of cross-entropy: (1 - 0.5)²
+        tensor(0.1733)
     """
     check_gamma(gamma)
     pixels, classes, n_labelled = _labelled(logits, target)
@@ -97,12 +112,22 @@ def partial_dice(
     Args:
         logits: (B, C, H, W), unnormalised.
         target: (B, H, W) int64, 255 = unlabelled.
+        image: not read.
         class_weights: (C,), or None for 1. The divisor stays the number of classes present.
         smooth: >= 0. 0 is safe, since a class that counts has a label and so a positive denominator.
+
+    Returns:
+        A scalar.
 
     Raises:
         ValueError: smooth < 0, shapes that do not fit, a target that is not int64, weights of another length than C,
             classes outside 0..C-1.
+
+    Example:
+        >>> target = torch.full((1, 4, 4), 255)
+        >>> target[0, 2, 3] = 1
+        >>> partial_dice(torch.zeros(1, 2, 4, 4), target)  # 1 - 2 · 0.5 ÷ (0.5 + 1)
+        tensor(0.3333)
     """
     check_smooth(smooth)
     pixels, classes, n_labelled = _labelled(logits, target)

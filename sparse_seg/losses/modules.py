@@ -20,7 +20,18 @@ from sparse_seg.losses.functional import (
 
 
 class PartialCrossEntropy(nn.Module):
-    """`partial_cross_entropy`. class_weights: one number per class, or None."""
+    """`partial_cross_entropy` as a module.
+
+    Args:
+        class_weights: one finite number >= 0 per class, or None.
+
+    Raises:
+        UserError: weights of another form.
+
+    Example:
+        >>> PartialCrossEntropy()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))
+        tensor(0.6931)
+    """
 
     class_weights: Tensor | None
 
@@ -33,7 +44,20 @@ class PartialCrossEntropy(nn.Module):
 
 
 class PartialFocal(nn.Module):
-    """`partial_focal`. gamma: >= 0. alpha, class_weights: one number per class, or None."""
+    """`partial_focal` as a module.
+
+    Args:
+        gamma: >= 0; 0 is cross-entropy.
+        alpha: one finite number >= 0 per class, or None.
+        class_weights: likewise.
+
+    Raises:
+        UserError: a number out of its range, weights of another form.
+
+    Example:
+        >>> PartialFocal(gamma=0)(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))
+        tensor(0.6931)
+    """
 
     alpha: Tensor | None
     class_weights: Tensor | None
@@ -52,7 +76,19 @@ class PartialFocal(nn.Module):
 
 
 class PartialDice(nn.Module):
-    """`partial_dice`. class_weights: one number per class, or None. smooth: >= 0."""
+    """`partial_dice` as a module.
+
+    Args:
+        class_weights: one finite number >= 0 per class, or None.
+        smooth: >= 0.
+
+    Raises:
+        UserError: a number out of its range, weights of another form.
+
+    Example:
+        >>> PartialDice()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))
+        tensor(0.3333)
+    """
 
     class_weights: Tensor | None
 
@@ -67,7 +103,20 @@ class PartialDice(nn.Module):
 
 
 class WeightedSum(nn.Module):
-    """Sum of weight * term. terms: anything `as_module` takes; weights: one number per term."""
+    """Sum of weight * term.
+
+    Args:
+        terms: anything that `as_module` takes.
+        weights: one number per term.
+
+    Raises:
+        UserError: no term, or another number of weights.
+
+    Example:
+        >>> both = WeightedSum([PartialCrossEntropy(), PartialDice()], [1.0, 0.5])
+        >>> both(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))
+        tensor(0.8598)
+    """
 
     def __init__(self, terms: Iterable[Any], weights: Iterable[float]) -> None:
         super().__init__()
@@ -97,11 +146,19 @@ class CallableLoss(nn.Module):
 def as_module(loss: Any) -> nn.Module:
     """A module called as `loss(logits, target, image=None)`, from what Hydra built out of a user's config.
 
-    loss: a module; a function, or a `functools.partial` of one; or a `functools.partial` of a module class (Hydra's
-    `_partial_: true`), which is constructed here. Without a parameter named `image` it is called without the image.
+    Args:
+        loss: a module; a function, or a `functools.partial` of one; or a `functools.partial` of a module class (Hydra's
+            `_partial_: true`), which is constructed here. Without a parameter named `image` it is called without it.
+
+    Returns:
+        The module itself, or one around the function.
 
     Raises:
         UserError: anything else, or a loss that cannot be built or called with (logits, target).
+
+    Example:
+        >>> as_module(torch.nn.functional.cross_entropy)(torch.zeros(1, 2), torch.tensor([1]))
+        tensor(0.6931)
     """
     if isinstance(loss, functools.partial) and inspect.isclass(loss.func) and issubclass(loss.func, nn.Module):
         try:

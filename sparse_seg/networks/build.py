@@ -61,18 +61,30 @@ def create(
 ) -> NormalisedNetwork:
     """Build a segmentation network.
 
-    arch: an architecture of segmentation_models_pytorch. encoder: a name of its encoders, `tu-…` for timm's.
-    classes: number of output channels.
-    encoder_weights: "imagenet" (downloaded), None, or a local `.safetensors` or `.pth` file with smp's or timm's key
-    names. Only "imagenet" touches the network. in_channels: the image's bands, at least 1.
-
     Pretrained weights are of red, green and blue. For other bands they become what smp and timm make of them: band k,
     from 0, has the weights of channel k mod 3 in the first convolution, all times 3 ÷ in_channels so that the sum over
     the bands keeps its size; a single band has the sum over the three channels. The input is normalised alike, with or
     without pretrained weights: band k by mean and standard deviation of channel k mod 3, a single band by their
     averages.
 
-    Raises UserError for an unknown encoder, weights that cannot be had, or a file of another network.
+    Args:
+        arch: an architecture of segmentation_models_pytorch.
+        encoder: a name of its encoders, `tu-…` for timm's.
+        encoder_weights: "imagenet" (downloaded), None, or a local `.safetensors` or `.pth` file with smp's or timm's
+            key names. Only "imagenet" touches the internet.
+        classes: number of output channels.
+        in_channels: the image's bands, at least 1.
+
+    Returns:
+        float32 (B, in_channels, H, W) in 0..1 → logits (B, classes, H, W), H and W multiples of its `size_multiple`.
+
+    Raises:
+        UserError: an unknown architecture or encoder, two that do not fit, weights that cannot be had, or a file of
+            another network.
+
+    Example:
+        >>> create("unet", "resnet18", None, classes=5)(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 5, 64, 64])
     """
     local = encoder_weights is not None and encoder_weights != "imagenet"
     if local and not Path(str(encoder_weights)).is_file():

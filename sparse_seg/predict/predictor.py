@@ -220,6 +220,9 @@ def load(run: str | Path, *, final: bool = False, **how: Unpack[How]) -> Predict
         final: the last epoch's weights instead of the best epoch's.
         how: as for `Predictor`.
 
+    Returns:
+        The network with all that it needs to label images.
+
     Raises:
         UserError: there is no such run, its checkpoint is damaged, or an argument cannot be used.
 

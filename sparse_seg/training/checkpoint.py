@@ -52,6 +52,9 @@ class RunCheckpoint(Checkpoint):
     removed when the run is done.
     best.ckpt: the weights that had the best validation mIoU; final.ckpt: those of the last validation, where it is not
     the best one. Both are what was scored, plain values and tensors only, and load with `weights_only=True`.
+
+    Args:
+        every_n_epochs: how often last.ckpt is written.
     """
 
     def __init__(self, every_n_epochs: int = 1) -> None:

@@ -58,6 +58,10 @@ class Panels(L.Callback):
     validation images, which it never trains on and which have no points. `panels/` holds the last panel and, for each
     validation image, image.png, truth.png and prediction.png (class index, 255 = unlabelled), listed in index.json,
     and points.png, what points of this density would be in it. Of more than three bands, pictures show the first three.
+
+    Args:
+        every_n_epochs: how often the dashboard gets a panel; the first and the last epoch do always.
+        images: of training, and as many of validation.
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 2) -> None:

@@ -7,7 +7,10 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 
 class Progress(RichProgressBar):
-    """Lightning's bar with loss and mIoU, epochs counted from 1 as everywhere else in a run."""
+    """Lightning's bar with loss and mIoU, epochs counted from 1 as everywhere else in a run.
+
+    Args: those of Lightning's RichProgressBar.
+    """
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         items = super().get_metrics(trainer, pl_module)

@@ -19,6 +19,15 @@ def one_cycle_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.1
 
     Raises:
         UserError: `warmup` does not lie between 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> schedule = one_cycle_cosine(optimizer, total_steps=20)
+        >>> optimizer.step(), schedule.step()
+        (None, None)
+        >>> schedule.get_last_lr()
+        [1.0]
     """
     if not 0 < warmup < 1:
         raise UserError(f"scheduler.warmup={warmup!r} must be a number between 0 and 1")
