@@ -7,6 +7,7 @@ import sys
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -214,10 +215,14 @@ def test_unknown_encoder_is_refused(tmp_path: Path) -> None:
 def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def offline(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("Name or service not known")
+    build = smp.create_model
 
-    monkeypatch.setattr(smp.encoders, "get_encoder", offline)
+    def offline(*words: Any, encoder_weights: str | None, **options: Any) -> Any:
+        if encoder_weights == "imagenet":
+            raise urllib.error.URLError("Name or service not known")
+        return build(*words, encoder_weights=encoder_weights, **options)
+
+    monkeypatch.setattr(smp, "create_model", offline)
     said = refused("model.encoder_weights=imagenet", cwd=tmp_path)
     assert "the ImageNet weights of resnet18 cannot be loaded (URLError: " in said
     assert "model.encoder_weights=null" in said
