@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch.callbacks
 import numpy as np
 import PIL.Image
 import pytest
@@ -31,6 +32,12 @@ AVERAGES = {
 }
 
 
+HAS_EMA = hasattr(lightning.pytorch.callbacks, "EMAWeightAveraging")
+EMA = pytest.param(
+    "EMA", marks=pytest.mark.skipif(not HAS_EMA, reason="Lightning before 2.6 has no EMAWeightAveraging")
+)
+
+
 def recomputed(folder: Path, words: tuple[str, ...], final: bool) -> tuple[list[list[int]], np.ndarray]:
     """The confusion matrix and the class maps of a saved network on the validation images of a run."""
     with configuration() as configured:
@@ -44,7 +51,7 @@ def recomputed(folder: Path, words: tuple[str, ...], final: bool) -> tuple[list[
     return counts.tolist(), said
 
 
-@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("average", ["plain", EMA, "SWA"])
 def test_the_saved_weights_are_those_that_were_scored_and_drawn(tmp_path: Path, average: str) -> None:
     words = (*WORDS, *AVERAGES[average])
     folder, result = trained(*words, cwd=tmp_path)
@@ -61,18 +68,20 @@ def test_the_saved_weights_are_those_that_were_scored_and_drawn(tmp_path: Path, 
 def test_an_average_is_another_network_than_the_last_step(tmp_path: Path) -> None:
     states = {}
     for average, words in AVERAGES.items():
+        if average == "EMA" and not HAS_EMA:
+            continue
         (tmp_path / average).mkdir()
         folder, _ = trained(*WORDS, "callbacks.panels=null", *words, cwd=tmp_path / average)
         states[average] = load_trained(find_checkpoint(folder, final=True)).network.state_dict()
     key = "network.segmentation_head.0.weight"
-    assert not torch.equal(states["plain"][key], states["EMA"][key])
-    assert not torch.equal(states["plain"][key], states["SWA"][key])
+    assert len(states) == 2 + HAS_EMA
+    assert not any(torch.equal(states["plain"][key], state[key]) for name, state in states.items() if name != "plain")
 
 
 FIGURES = ("train_loss", "val_miou", "confusion_matrix", "scores", "fingerprint")
 
 
-@pytest.mark.parametrize("average", ["EMA", "SWA"])
+@pytest.mark.parametrize("average", [EMA, "SWA"])
 def test_an_average_that_was_interrupted_ends_with_the_same_weights(tmp_path: Path, average: str) -> None:
     words = (*WORDS, "callbacks.panels=null", "+callbacks.fate._target_=probes.Fate", *AVERAGES[average])
     folders: list[Path] = []
