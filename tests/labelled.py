@@ -38,7 +38,7 @@ def geotiff(path: Path, pixels: np.ndarray, **options: Any) -> Path:
     """pixels: (bands, H, W), in UTM unless options say otherwise."""
     rasterio = pytest.importorskip("rasterio")
     options = UTM | {"driver": "GTiff", "count": len(pixels), "dtype": pixels.dtype.name} | options
-    options["transform"] = rasterio.Affine(*options["transform"])
+    options["transform"] = rasterio.Affine(*options["transform"])  # type: ignore[misc]
     with rasterio.open(path, "w", height=pixels.shape[1], width=pixels.shape[2], **options) as file:
         file.write(pixels)
     return path

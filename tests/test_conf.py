@@ -138,7 +138,7 @@ def test_every_experiment_composes_and_its_grid_has_no_value_that_is_refused(con
     composed = compose("config", overrides=[f"experiment={name}"], return_hydra_config=True)
     grid = OmegaConf.to_container(composed.hydra.sweeper).get("params") or {}
     assert composed.hydra.mode == (RunMode.MULTIRUN if grid else None), "a study in one word is a sweep without -m"
-    cfg = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    cfg = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])  # type: ignore[misc]
     schema.check(cfg)
     for key, value in grid.items():
         override = OverridesParser.create().parse_override(f"{key}={value}")

@@ -138,7 +138,7 @@ def test_a_full_disk_leaves_nothing_and_says_what_to_do(tmp_path: Path, samples,
 
 def _die_midway(samples: Sequence[Sample], cache: Path) -> None:
     save = np.save
-    np.save = lambda path, array: os._exit(9) if path.name == "native.npy" else save(path, array)  # type: ignore[assignment]
+    np.save = lambda path, array: os._exit(9) if path.name == "native.npy" else save(path, array)  # type: ignore[assignment, misc]
     prepare(samples, SIZE, cache)
 
 

@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
         ) -> None:
             self.values = np.load(path, mmap_mode="r")
             self.bands = [b - 1 for b in bands or (1, 2, 3)]
-            self.height, self.width, self.count = *self.values.shape[:2], len(self.bands)
+            self.height, self.width, self.count = *self.values.shape[:2], len(self.bands)  # type: ignore[misc]
 
         def _read(self, row: int, col: int, height: int, width: int) -> Window:
             part = self.values[row : row + height, col : col + width, self.bands]

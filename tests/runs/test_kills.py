@@ -108,7 +108,7 @@ def test_a_full_disk_ends_its_run_with_a_message_and_leaves_the_others(small_dis
     assert {p: p.read_bytes() for p in done.rglob("*") if p.is_file()} == before
     (full,) = (p.parent for p in small_disk.rglob("history.csv") if p.parent != done)
     assert not list(full.rglob("*.tmp"))
-    path, epochs = resume_point(full)
+    path, epochs = resume_point(full)  # type: ignore[misc]
     torch.load(path, weights_only=True)
 
     subprocess.run(["mount", "-o", "remount,size=1g", str(small_disk)], check=True)

@@ -132,7 +132,7 @@ def test_padding_images_count_nothing_in_boundary_iou() -> None:
 
 
 def test_a_batch_of_torchgeo_trains_with_its_mask() -> None:
-    task = SegmentationTask(torch.nn.Conv2d(3, 2, 1), PartialCrossEntropy(), torch.optim.Adam, ["a", "b"])
+    task = SegmentationTask(torch.nn.Conv2d(3, 2, 1), PartialCrossEntropy(), class_names=["a", "b"])
     image, mask = torch.rand(2, 3, 8, 8), torch.randint(2, (2, 1, 8, 8))
     whole = task.whole_batch({"image": image, "mask": mask})
     loss, n_labelled = task.training_loss(whole)
