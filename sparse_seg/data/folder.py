@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse_seg.classes import Classes
 from sparse_seg.data.classfile import read_classes
-from sparse_seg.data.layout import by_name, find
+from sparse_seg.data.layout import by_name, existing, find
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
@@ -62,7 +62,7 @@ def files_of(
             raise UserError(f"data.{key}=null names nothing; leave it out for {key} in data.root")
     if not root:
         raise UserError("data=folder needs data.root=FOLDER: a folder with images/ and masks/, points.csv or both")
-    folder = Path(str(root)).expanduser()  # 2024 is a number to Hydra
+    folder = existing(Path(str(root)).expanduser())  # 2024 is a number to Hydra
     if not folder.is_dir():
         raise UserError(f"data.root={root} is no folder")
     found = find(folder, str(images))
@@ -73,12 +73,13 @@ def files_of(
         )
     points = [folder / name for name in default_names() if (folder / name).is_file()]
     if points_file:
-        given = Path(points_file).expanduser()
-        points = [given if given.is_file() or not (folder / given).is_file() else folder / given]
+        given = existing(Path(points_file).expanduser())
+        inside = existing(folder / given)
+        points = [given if given.is_file() or not inside.is_file() else inside]
     if len(points) > 1:
         raise UserError(f"{points[0]} and {points[1]} are both there; say which one: data.points_file={points[0]}")
     given_masks = {} if masks is None else find(folder, str(masks), MASK_SUFFIXES)
-    return Files(folder, found, given_masks, points[0] if points else None, folder / classes)
+    return Files(folder, found, given_masks, points[0] if points else None, existing(folder / classes))
 
 
 def folder(

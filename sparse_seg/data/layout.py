@@ -2,10 +2,12 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
 from sparse_seg.errors import UserError
+from sparse_seg.points.text import nfc
 from sparse_seg.raster.readers import SUFFIXES
 
 
@@ -14,14 +16,19 @@ def find(root: Path, pattern: str, suffixes: Iterable[str] = SUFFIXES) -> dict[s
 
     pattern: a folder within root ("images"), searched with all below it, several ("*/images": the image
     "Tile 1/images/a.jpg" is "Tile 1/a"), or files ("labels/*_mask.png": "labels/a_mask.png" is "a"). Hidden files do
-    not count. Raises UserError if two files have the same id.
+    not count. Ids are NFC, whatever the file system has. Raises UserError if two files have the same id.
     """
     found: dict[str, Path] = {}
     for key, path in _matches(root, pattern, tuple(suffixes)):
         if key in found:
+            same = nfc(str(found[key])) == nfc(str(path))
             raise UserError(
                 f"{found[key]} and {path} are both called {key!r}: which one is meant?\n"
-                "move one away, or name a pattern: data.images='images/*.tif', data.masks='masks/*.png'"
+                + (
+                    "their names differ in Unicode form only, as one of macOS and one of Windows: move one away"
+                    if same
+                    else "move one away, or name a pattern: data.images='images/*.tif', data.masks='masks/*.png'"
+                )
             )
         found[key] = path
     return found
@@ -32,19 +39,43 @@ def _matches(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tu
         raise UserError(f"{pattern!r} is no pattern of images: name a folder, it is searched with all below it")
     base = Path(PurePath(pattern).anchor) if PurePath(pattern).is_absolute() else root
     patterns = PurePath(pattern).parts[1 if base is not root else 0 :]
-    for match in sorted(base.glob("/".join(patterns))):
+    for match in sorted(_glob(base, patterns)):
         parts = match.relative_to(base).parts
         wild = [part for part, p in zip(parts, patterns, strict=True) if _is_wild(p)]
         if match.is_dir():
             for path in sorted(_below(match)):
                 below = path.relative_to(match)
                 if _is_image(path, suffixes) and not any(p.startswith(".") for p in (*parts, *below.parts)):
-                    yield PurePath(*wild, below.with_suffix("")).as_posix(), path
+                    yield nfc(PurePath(*wild, below.with_suffix("")).as_posix()), path
         elif _is_image(match, suffixes) and not match.name.startswith("."):
-            yield (
-                PurePath(*wild[: len(wild) - _is_wild(patterns[-1])], _stem(match.name, patterns[-1])).as_posix(),
-                match,
-            )
+            stem = _stem(nfc(match.name), nfc(patterns[-1]))
+            yield nfc(PurePath(*wild[: len(wild) - _is_wild(patterns[-1])], stem).as_posix()), match
+
+
+def _glob(base: Path, patterns: Sequence[str]) -> list[Path]:
+    """What a pattern matches, names compared as NFC."""
+    places = [base]
+    for pattern in patterns:
+        if _is_wild(pattern):
+            inside = (child for place in places if place.is_dir() for child in place.iterdir())
+            places = [child for child in inside if fnmatch(nfc(child.name), nfc(pattern))]
+        else:
+            places = [path for place in places if os.path.exists(path := existing(place / pattern))]
+    return places
+
+
+def existing(path: Path) -> Path:
+    """A path, or what there is instead of it by the same name in another Unicode form.
+
+    Example:
+        >>> existing(Path("nowhere/at/all")).as_posix()
+        'nowhere/at/all'
+    """
+    if os.path.exists(path) or path.parent == path or path.name.isascii():
+        return path if path.parent == path or os.path.exists(path.parent) else existing(path.parent) / path.name
+    folder = existing(path.parent)
+    inside = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return folder / next((name for name in inside if nfc(name) == nfc(path.name)), path.name)
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -83,7 +114,7 @@ def by_name(images: dict[str, Path], root: Path) -> dict[str, str]:
     shared = set()
     for key, path in images.items():
         relative = PurePath(path.relative_to(root)) if path.is_relative_to(root) else PurePath(path)
-        for name in {relative.as_posix(), path.name, path.stem, key + path.suffix}:
+        for name in {nfc(name) for name in (relative.as_posix(), path.name, path.stem, key + path.suffix)}:
             if names.setdefault(name, key) != key:
                 shared.add(name)
     return {n: k for n, k in names.items() if n not in shared} | {key: key for key in images}

@@ -11,17 +11,17 @@ What it registers, every data set reads, and `inspect`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparse_seg.errors import UserError
+from sparse_seg.points.naming import Names, find_label, whole
 from sparse_seg.points.records import PIXEL, Bad, Images, Place, Point
 from sparse_seg.points.table import read_csv
+from sparse_seg.points.text import nfc
 from sparse_seg.points.vector import read_geojson
 
-Known = TypeVar("Known")
 Reader = Callable[[Path, Images, Bad], Iterator[Point]]
 _READERS: dict[str, Reader] = {}
 _SNIFFED: list[tuple[Callable[[bytes], bool], Reader]] = []
@@ -115,19 +115,19 @@ def read_own_points(
         UserError: the file cannot be read; or, naming file and line, an unknown image or class, a position that is no
         number or outside of the image, two classes on one pixel (the last three only if `bad` does not skip).
     """
-    points = reader_of(path)(path, Images(names, places, crs), bad)
+    images = Images(Names(names), places, crs)
+    points = reader_of(path)(path, images, bad)
     found: dict[str, dict[tuple[int, int], tuple[int, str]]] = {}
     clashes: set[tuple[str, tuple[int, int]]] = set()
     known = list(dict.fromkeys(labels.values()))
     title = {number: next(n for n, k in labels.items() if k == number) for number in known}
     for point in points:
-        key = _said(names, str(point.image))
+        key = images.names.find(point.image) if point.image else None
         if key is None:
-            some = ", ".join(list(places)[:3])
-            image = point.image and point.image.strip()
-            bad.found("of unknown images", f"{point.where}: no image {image!r}; names look like {some}")
+            why = images.names.why_not(point.image) if point.image else "no image"
+            bad.found("of unknown images", f"{point.where}: {why}")
             continue
-        label = _said(labels, point.label)
+        label = find_label(labels, point.label)
         if label is None:
             classes = ", ".join(title.values())
             said = f"unknown class {point.label.strip()!r}; classes are {classes}"
@@ -156,11 +156,6 @@ def read_own_points(
     return {key: _numbered([(*p, label) for p, (label, _) in pixels.items()]) for key, pixels in found.items()}
 
 
-def _said(known: Mapping[str, Known], name: str) -> Known | None:
-    """What a name stands for; blanks around it are its own only where one is called so."""
-    return known.get(name, known.get(name.strip()))
-
-
 def _numbered(points: Sequence[tuple[int, int, int]]) -> NDArray[np.int64]:
     seen: dict[int, int] = {}
     rows = []
@@ -173,10 +168,13 @@ def _numbered(points: Sequence[tuple[int, int, int]]) -> NDArray[np.int64]:
 def label_names(names: Sequence[str], indices: Sequence[int] | None) -> dict[str, int]:
     """What a file may call a class → its number: its name, or its index (that of the masks, where they have one)."""
     numbers = {str(i): k for k, i in enumerate(indices or range(len(names)))}
-    return {name: k for k, name in enumerate(names)} | {n: k for n, k in numbers.items() if n not in names}
+    own = {nfc(name): k for k, name in enumerate(names)}
+    return own | {n: k for n, k in numbers.items() if n not in own}
 
 
 def used_labels(path: Path) -> list[str]:
     """The class names in a file, in order of appearance, without any check of the rest."""
-    points = reader_of(path)(path, Images({}, {}, PIXEL), Bad(skip=True))
-    return list(dict.fromkeys(label for point in points if (label := point.label.strip())))
+    points = reader_of(path)(path, Images(Names({}), {}, PIXEL), Bad(skip=True))
+    labels = list(dict.fromkeys(label for point in points if (label := nfc(point.label).strip())))
+    indices = [whole(label) for label in labels]
+    return list(dict.fromkeys(indices)) if all(index.isdecimal() for index in indices) else labels

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_seg.errors import UserError
+from sparse_seg.points.naming import Names
 
 ALIASES = {
     "image": ("image", "file", "filename", "image_id"),
@@ -53,11 +54,11 @@ class Place:
 class Images:
     """What a reader of points may need to know of the images.
 
-    names: what a file may call an image → its id. places: id → size and map position. crs: of map coordinates, as the
-    user says it, "pixel" for columns and rows, None for what the file says.
+    names: what a file may call an image. places: id → size and map position. crs: of map coordinates, as the user says
+    it, "pixel" for columns and rows, None for what the file says.
     """
 
-    names: Mapping[str, str]
+    names: Names
     places: Mapping[str, Place]
     crs: str | None = None
 

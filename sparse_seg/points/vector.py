@@ -91,7 +91,7 @@ def read_geojson(path: Path, images: Images, bad: Bad) -> Iterator[Point]:
             if image is None:
                 bad.found("outside of every image", f"{where}: {x:g}, {y:g} ({source}) lies on none of the images")
                 continue
-        key = names.get(image, image)
+        key = names.find(image) or image
         if key in places and key not in maps:
             bad.found("without a map", f"{where}: image {key!r} has no map position, and the point is in {source}")
             continue

@@ -191,7 +191,7 @@ def test_geojson_of_plain_images_is_in_pixels(tmp_path: Path) -> None:
             "feature 2: row 2",
         ),
         (geojson([(1, 2, {"image": "a", "class": "Sea"})]), "feature 1: unknown class 'Sea'"),
-        (geojson([(1, 2, {"class": "Land"})]), "feature 1: no image None"),
+        (geojson([(1, 2, {"class": "Land"})]), "feature 1: no image"),
         (geojson([(1, None, {"image": "a"})]), "feature 1: coordinates [1, None] must be two numbers"),  # type: ignore[list-item]
         (geojson([(1, 2, {})]).replace('"Point"', '"Polygon"'), "feature 1: geometry 'Polygon' must be a Point"),
         (geojson([(1, 2, {})]).replace('"features"', '"crs": 5, "features"'), "the CRS 5 cannot be understood"),
