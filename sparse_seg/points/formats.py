@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.errors import UserError
+from sparse_seg.errors import UserError, brief
 from sparse_seg.points.naming import Names, find_label, whole
 from sparse_seg.points.records import PIXEL, Bad, Images, Place, Point
 from sparse_seg.points.table import read_csv
@@ -130,7 +130,7 @@ def read_own_points(
         label = find_label(labels, point.label)
         if label is None:
             classes = ", ".join(title.values())
-            said = f"unknown class {point.label.strip()!r}; classes are {classes}"
+            said = f"unknown class {brief(point.label.strip())}; classes are {classes}"
             bad.found("of unknown classes", f"{point.where}: {said}")
             continue
         place = places[key]

@@ -4,7 +4,11 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from sparse_seg.errors import brief
 from sparse_seg.points.text import nfc
+
+LONGEST = 4096
+"""Characters of a path, on Linux."""
 
 
 class Names:
@@ -35,6 +39,8 @@ class Names:
 
     def find(self, said: str) -> str | None:
         """The id of an image, None if there is none or more than one."""
+        if len(said) > LONGEST:
+            return None
         if said not in self._found:
             name = nfc(said)
             found = self._exact.get(name, self._exact.get(name.strip()))
@@ -63,8 +69,8 @@ class Names:
         stem = _stem(nfc(said).strip())
         close = [key for key in self._ids if _stem(key) == stem]
         if len(close) > 1:
-            return f"the image {said.strip()!r} may be {_some(close, ' or ')}: name its sub-folder, too"
-        return f"no image {said.strip()!r}; names look like {_some(self._ids, ', ')}"
+            return f"the image {brief(said.strip())} may be {_some(close, ' or ')}: name its sub-folder, too"
+        return f"no image {brief(said.strip())}; names look like {_some(self._ids, ', ')}"
 
     def note(self) -> str:
         """One sentence on names that fit, but not as they are; "" if there are none."""
@@ -72,7 +78,7 @@ class Names:
             return ""
         name, key = next(iter(self._loose.items()))
         count = f"{len(self._loose)} names of images are" if len(self._loose) > 1 else "one name of an image is"
-        return f"{count} not written as the files are: {name!r} is taken for {key}"
+        return f"{count} not written as the files are: {brief(name)} is taken for {key}"
 
 
 def _stem(name: str) -> str:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sparse_seg.errors import UserError
+from sparse_seg.errors import UserError, brief
 from sparse_seg.points.records import ALIASES, PIXEL, Bad, Images, Place, Point
 from sparse_seg.raster.readers import gdal_env, import_rasterio, open_geotiff
 
@@ -24,18 +24,20 @@ def _features(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     text, content = _load(path)
     decoder, start = json.JSONDecoder(), re.search(r'"features"\s*:\s*\[', text)
     at = start.end() if start else len(text)
+    line, counted = 1, 0
     for number, feature in enumerate(content["features"], 1):
         where = f"{path}, feature {number}"
         skipped = re.compile(r"[\s,]*").match(text, at)
         at = skipped.end() if skipped else at
         try:
             _, end = decoder.raw_decode(text, at)
-            where = f"{path}, line {text.count(chr(10), 0, at) + 1}, feature {number}"
+            line, counted = line + text.count("\n", counted, at), at
+            where = f"{path}, line {line}, feature {number}"
             at = end
         except json.JSONDecodeError:
             pass  # the list was not where it seemed to be
         if not isinstance(feature, dict):
-            raise UserError(f"{where}: {feature!r} is no feature")
+            raise UserError(f"{where}: {brief(feature)} is no feature")
         yield where, feature
 
 
@@ -47,7 +49,9 @@ def _load(path: Path) -> tuple[str, dict[str, Any]]:
         raise UserError(f"the file of points {path} does not exist") from None
     except json.JSONDecodeError as e:
         raise UserError(f"{path}, line {e.lineno}: no JSON ({e.msg})") from e
-    except (OSError, UnicodeDecodeError) as e:
+    except RecursionError:
+        raise UserError(f"{path} is nested too deep to be GeoJSON") from None
+    except (OSError, ValueError) as e:  # of another encoding, or a number of thousands of digits
         raise UserError(f"{path} cannot be read: {e}") from e
     if not isinstance(content, dict) or not isinstance(content.get("features"), list):
         raise UserError(f"{path} is no GeoJSON FeatureCollection: it has no list of features")
@@ -55,8 +59,11 @@ def _load(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _property(feature: Mapping[str, Any], key: str) -> str | None:
-    properties = {str(k).lower(): v for k, v in (feature.get("properties") or {}).items()}
+    given = feature.get("properties")
+    properties = {k.lower(): v for k, v in given.items()} if isinstance(given, dict) else {}
     value = next((properties[a] for a in ALIASES[key] if properties.get(a) is not None), None)
+    if isinstance(value, dict | list):
+        return brief(value)
     return None if value is None else str(value).strip()
 
 
@@ -108,17 +115,21 @@ def _has_pixel(place: Place, col: float, row: float) -> bool:
 
 def _records(path: Path, bad: Bad) -> Iterator[tuple[str, str | None, float, float, str]]:
     for where, feature in _features(path):
-        geometry = feature.get("geometry") or {}
-        position = geometry.get("coordinates")
-        if geometry.get("type") != "Point":
-            bad.found("that are no Point", f"{where}: geometry {geometry.get('type')!r} must be a Point")
+        geometry = feature.get("geometry")
+        kind, position = None, None
+        if isinstance(geometry, dict):
+            kind, position = geometry.get("type"), geometry.get("coordinates")
+        if kind != "Point":
+            bad.found("that are no Point", f"{where}: geometry {brief(kind)} must be a Point")
             continue
         try:
-            x, y = (float(v) for v in list(position or ())[:2])
+            if not isinstance(position, list):
+                raise ValueError
+            x, y = (float(v) for v in position[:2])
             if not (math.isfinite(x) and math.isfinite(y)):
                 raise ValueError
-        except (TypeError, ValueError):
-            bad.found("without a position", f"{where}: coordinates {position!r} must be two numbers")
+        except (TypeError, ValueError, OverflowError):
+            bad.found("without a position", f"{where}: coordinates {brief(position)} must be two numbers")
             continue
         yield where, _property(feature, "image"), x, y, _property(feature, "class") or ""
 
@@ -131,7 +142,7 @@ def _stated_crs(path: Path, crs: str | None) -> str | None:
         return None if member is None else str(member["properties"]["name"])
     except (TypeError, KeyError):
         raise UserError(
-            f"{path}: the CRS {member!r} cannot be understood; say it with data.points_crs=EPSG:NUMBER"
+            f"{path}: the CRS {brief(member)} cannot be understood; say it with data.points_crs=EPSG:NUMBER"
         ) from None
 
 
@@ -150,7 +161,7 @@ def _on_maps(
             }
     except (rasterio.errors.RasterioError, rasterio.errors.CRSError) as e:
         raise UserError(
-            f"{path}: the CRS {source!r} cannot be used ({e}); say it with data.points_crs=EPSG:NUMBER"
+            f"{path}: the CRS {brief(source)} cannot be used ({e}); say it with data.points_crs=EPSG:NUMBER"
         ) from e
     inverse = {key: ~place.transform for key, place in maps.items()}
     for k in range(len(records)):
