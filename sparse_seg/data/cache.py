@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -21,24 +21,26 @@ from rich.progress import track
 
 from sparse_seg.classes import Mask
 from sparse_seg.data.sample import Sample
+from sparse_seg.data.seen import Seen
 from sparse_seg.data.transforms import resize_image, resize_mask
 from sparse_seg.errors import UserError
-from sparse_seg.raster.masks import OffPaletteWarning
 
-FORMAT = "1"  # part of the key: raise it when the arrays below change
+FORMAT = "2"  # part of the key: raise it when the arrays below change
 
 
 @dataclass(frozen=True)
 class Arrays:
     """All images of a data set at training size, and their masks at native resolution, memory-mapped.
 
-    images: (N, size, size, bands) uint8. masks: (N, size, size) uint8. shapes: native (H, W) of each.
+    images: (N, size, size, bands) uint8. masks: (N, size, size) uint8. shapes: native (H, W) of each. seen: what the
+    files turned out to hold.
     """
 
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     shapes: list[tuple[int, int]]
     native: NDArray[np.uint8]
+    seen: Seen = field(default_factory=Seen)
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -74,7 +76,7 @@ def prepare(samples: Sequence[Sample], size: int, cache_dir: Path) -> Arrays:
             raise UserError(f"the cache {cache_dir} cannot be written ({e}); set data.cache_dir=...") from e
     shapes = [tuple(s) for s in json.loads((folder / "shapes.json").read_text())]
     arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("images", "masks", "native")}
-    return Arrays(shapes=shapes, **arrays)
+    return Arrays(shapes=shapes, seen=Seen.read(folder / "seen.json"), **arrays)
 
 
 def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
@@ -93,12 +95,13 @@ def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
                 files["native"].write(mask.tobytes())
                 shapes.append(mask.shape)
                 bands = image.shape[2]
-        _report_off_palette(caught)
+        seen = Seen.of(caught)
         dimensions = {"images": (len(samples), size, size, bands), "masks": (len(samples), size, size), "native": None}
         for name, path in raw.items():
             np.save(beside / f"{name}.npy", np.memmap(path, np.uint8, "r", shape=dimensions[name]))
             path.unlink()
         (beside / "shapes.json").write_text(json.dumps(shapes))
+        seen.write(beside / "seen.json")
         for path in beside.iterdir():
             with path.open("rb") as f:
                 os.fsync(f.fileno())
@@ -106,19 +109,3 @@ def _build(samples: Sequence[Sample], size: int, folder: Path) -> None:
         os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _report_off_palette(caught: Sequence[warnings.WarningMessage]) -> None:
-    counts = []
-    for w in caught:
-        if isinstance(w.message, OffPaletteWarning):
-            counts.append((w.message.count, w.message.path))
-        else:
-            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-    if counts:
-        pixels, (most, path) = sum(n for n, _ in counts), max(counts)
-        warnings.warn(
-            f"{pixels:,} pixels of {len({p for _, p in counts})} masks have a colour of no class and count as "
-            f"unlabelled (most in {path}: {most:,})",
-            stacklevel=2,
-        )

@@ -8,10 +8,12 @@ import albumentations as A
 import lightning as L
 import numpy as np
 import torch.utils.data
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from sparse_seg.classes import IGNORE_INDEX, Image, Mask
 from sparse_seg.data.cache import Arrays, default_cache_dir, prepare
+from sparse_seg.data.coverage import empty_problem, foreign_problem
 from sparse_seg.data.dataset import EpochBatchSampler, SegmentationDataset
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.data.split import split_indices
@@ -41,6 +43,9 @@ class SparsePointsDataModule(L.LightningDataModule):
         batch_size: the global batch, over all devices.
         points_file: a file of points to use instead of drawing, all of them.
         on_bad_point: of such a file, "error" or "skip".
+        points_crs: of such a file, "pixel" where its coordinates are columns and rows beyond doubt.
+        allow_empty_classes: whether training may go on with a class that has no labelled pixel, or with masks of which
+            more than 1 % holds no class.
         augment: moves images and targets.
         num_workers: processes that make batches; 0: this one.
         cache_dir: where decoded images are kept; None: the user's cache folder.
@@ -71,6 +76,8 @@ class SparsePointsDataModule(L.LightningDataModule):
         fold: int | None = None,
         points_file: str | None = None,
         on_bad_point: str = "error",
+        points_crs: str | None = None,
+        allow_empty_classes: bool = False,
         augment: A.Compose | None = None,
         num_workers: int = 0,
         cache_dir: str | None = None,
@@ -87,11 +94,14 @@ class SparsePointsDataModule(L.LightningDataModule):
         self.classes = source.classes
         self.bands = source.bands
         self.scale = source.scale
+        self.alpha = source.alpha
         self.points = points
         self.seed = seed
         self.size = size
         self.batch_size = batch_size
         self.points_file = points_file
+        self.points_crs = points_crs
+        self.allow_empty_classes = allow_empty_classes
         self.bad = Bad.of(on_bad_point)
         self.augment = augment
         self.num_workers = num_workers
@@ -107,6 +117,8 @@ class SparsePointsDataModule(L.LightningDataModule):
         self.points_off_image = 0
         self.class_counts: list[int] = []
         """Labelled training pixels of each class, after mapping to the training size."""
+        self._shown: dict[int, set[int]] = {}
+        """Index of each sample that shows points → their classes."""
         self._train: SegmentationDataset | None = None
         self._val: SegmentationDataset | None = None
 
@@ -115,6 +127,8 @@ class SparsePointsDataModule(L.LightningDataModule):
         if self._train is not None:
             return
         arrays = self._arrays = prepare(self.samples, self.size, self.cache_dir)
+        for note in arrays.seen.notes:
+            rank_zero_warn(note)
         held_out: Mapping[int, Points] = self._held_out() if self.scored_on == "points" else {}
         validating = {k: self._cells(i, held_out[i]) for k, i in enumerate(self.val_indices) if i in held_out}
         if validating and not any(len(cells) for cells, _ in validating.values()):
@@ -124,7 +138,7 @@ class SparsePointsDataModule(L.LightningDataModule):
             )
         read = None
         if self.points_file:
-            read = read_for_run(Path(self.points_file), self.samples, arrays, self.classes, self.bad)
+            read = read_for_run(Path(self.points_file), self.samples, arrays, self.classes, self.bad, self.points_crs)
         source = point_source(self.samples, arrays, self.points, self.seed, held_out, read)
         training = self._place(source)
         both = {i: k for k, i in enumerate(self.val_indices)}
@@ -133,6 +147,7 @@ class SparsePointsDataModule(L.LightningDataModule):
                 # A cell of the training size may hold points of both sides.
                 training[k] = _without(training[k], validating[both[i]])
         targets = self._count(Targets(Rows(arrays.masks, self.train_indices), training))
+        self._check_classes()
         self._train = SegmentationDataset(
             Rows(arrays.images, self.train_indices), targets, self.augment, self.seed, self.views
         )
@@ -158,6 +173,7 @@ class SparsePointsDataModule(L.LightningDataModule):
             for i, points in shown.items():
                 cells[place[i]] = self._cells(i, points)
                 usable = _on_image(self._arrays, i, points, self.samples[i].has_mask)
+                self._shown[i] = set(usable[:, 2].tolist())
                 self.points_off_image += len(points) - len(usable)
             if shown:
                 moved = [p[:, :3] + [*self.samples[i].offset, 0] for i, p in shown.items()]
@@ -179,6 +195,25 @@ class SparsePointsDataModule(L.LightningDataModule):
             return targets
         self.train_indices = [self.train_indices[k] for k in labelled]
         return targets.keep(labelled)
+
+    def _check_classes(self) -> None:
+        """Raise UserError, or warn where `allow_empty_classes` says so, if masks and classes do not fit."""
+        problem = foreign_problem(self._arrays)
+        empty = [c for c, n in enumerate(self.class_counts) if n == 0 and not self._is_labelled(c)]
+        if empty and not problem:
+            where = f"any of the {len(self.train_indices)} training images (points={self.points})"
+            problem = empty_problem(empty, self.classes, self._arrays, where, self.scored_on == "masks")
+        if problem and not self.allow_empty_classes:
+            raise UserError(problem)
+        if problem:
+            rank_zero_warn(problem)
+
+    def _is_labelled(self, index: int) -> bool:
+        """Whether a training image has a pixel of the class at its own resolution, that the smaller one may lose."""
+        return any(
+            index in self._shown[i] if i in self._shown else (self._arrays.native_mask(i) == index).any()
+            for i in self.train_indices
+        )
 
     def examples(self, count: int) -> tuple[Image, Mask, Mask]:
         """The first `count` training and the first `count` validation images, for pictures.

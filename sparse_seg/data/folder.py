@@ -1,7 +1,7 @@
 """A folder of one's own imagery as a data set: images, and masks or points or both."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -94,6 +94,7 @@ def folder(
     empty_windows: bool = False,
     on_bad_point: str = "error",
     points_crs: str | None = None,
+    alpha: str | bool = "auto",
 ) -> ImageSet:
     """The images below `root` with their masks, points or both; nothing but headers is read now.
 
@@ -109,6 +110,7 @@ def folder(
         empty_windows: False: windows that a run puts no point into are left out, too.
         on_bad_point: "error" or "skip".
         points_crs: see `read_own_points`.
+        alpha: "auto": a band that is marked as alpha hides what is transparent; False: it is a band like the others.
 
     Returns:
         The samples in the order of their ids; a sample's group is its sub-folder.
@@ -117,6 +119,8 @@ def folder(
         UserError: what is given cannot be used; each message names the file, the value and the way out.
     """
     bands, scale = _check(bands, scale, tile)
+    if alpha is not False and alpha != "auto":
+        raise UserError(f"data.alpha={alpha!r} is unknown; choose auto or false")
     bad = Bad.of(on_bad_point)
     files = files_of(root, images, masks, points_file, classes)
     if not files.points and not files.masks:
@@ -141,9 +145,10 @@ def folder(
     samples: list[Sample] = []
     for key in used:
         own = points.get(key, np.empty((0, 4), np.int64)) if files.points else None
-        samples += _samples(key, pictures[key], known, own, bands, scale, tile)
+        samples += _samples(key, pictures[key], known, own, bands, scale, tile, alpha == "auto")
     if not samples:
         raise UserError(f"none of the {len(pictures)} images in {files.root / images} has a mask in {masks} or a point")
+    notes += _said_once(pictures.values())
     if bands is not None and len(bands) != 3:
         shown = "three" if len(bands) > 3 else "one"
         notes.append(
@@ -155,9 +160,19 @@ def folder(
         samples,
         bands=bands,
         scale=scale,
+        alpha=alpha == "auto",
         keep_empty=tile is None or empty_windows,
         notes=tuple(notes),
     )
+
+
+def _said_once(pictures: Iterable[Picture]) -> list[str]:
+    """Each note of images and their masks once, with the number of files and the first one."""
+    files: dict[str, list[Path]] = {}
+    for picture in pictures:
+        for note in picture.notes:
+            files.setdefault(note, []).append(picture.path)
+    return [f"{len(of)} images, such as {of[0]}: {note}" for note, of in files.items()]
 
 
 def _check(
@@ -194,6 +209,7 @@ def _samples(
     bands: tuple[int, ...] | None,
     scale: tuple[float, float] | None,
     tile: int | None,
+    alpha: bool,
 ) -> list[Sample]:
     """One sample, or one for each window that has a mask or a point."""
     group = key.rpartition("/")[0] or key
@@ -201,7 +217,8 @@ def _samples(
     if plain and picture.mask and picture.mask.suffix.lower() == ".png" and not holds_numbers(picture.mask, classes):
         sample = pair_sample(picture.path, picture.mask, key, group, classes)  # as Dubai's, and its cache
         return [replace(sample, points=points)]
-    whole = hashlib.sha256(repr((classes, bands, scale)).encode() + content(picture.path))
+    how = (classes, bands, scale, *(() if alpha else ("all bands",)))
+    whole = hashlib.sha256(repr(how).encode() + content(picture.path))
     whole.update(content(picture.mask) if picture.mask else b"")
     if tile is None and picture.height * picture.width > LARGEST:
         raise UserError(
@@ -217,7 +234,7 @@ def _samples(
                 continue
             own = whole.copy()
             own.update(repr((row, col, size, None if picture.mask or mine is None else mine.tolist())).encode())
-            read = partial(read_sample, picture, classes, bands, scale, (row, col, *size), mine)
+            read = partial(read_sample, picture, classes, bands, scale, (row, col, *size), mine, alpha)
             name, scene = (f"{key}@{row},{col}", key) if tile else (key, "")
             samples.append(
                 Sample(name, group, own.hexdigest(), read, mine, picture.mask is not None, scene, (row, col))

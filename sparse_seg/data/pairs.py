@@ -11,7 +11,7 @@ from sparse_seg.errors import UserError
 from sparse_seg.raster.beside import content
 from sparse_seg.raster.colour_masks import decode_mask
 from sparse_seg.raster.images import read_image
-from sparse_seg.raster.masks import OffPaletteWarning
+from sparse_seg.raster.warned import OffPaletteWarning
 
 
 def pair_sample(image_path: Path, mask_path: Path, image_id: str, group: str, classes: Classes) -> Sample:

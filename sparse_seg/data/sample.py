@@ -54,6 +54,7 @@ class ImageSet:
         bands: the numbers of the files' bands that images were made of, for whoever labels new ones; None where they
             are RGB as they are.
         scale: the values that became 0 and 255, likewise.
+        alpha: whether bands that are marked as alpha hid pixels, likewise.
         keep_empty: whether training windows without a labelled pixel take part.
         notes: what the user should know of it.
     """
@@ -62,13 +63,15 @@ class ImageSet:
     samples: Sequence[Sample]
     bands: tuple[int, ...] | None = None
     scale: tuple[float, float] | None = None
+    alpha: bool = True
     keep_empty: bool = True
     notes: tuple[str, ...] = ()
 
     @cached_property
     def content(self) -> str:
         """What the samples are, as a digest that does not depend on their order; identifies the data set."""
-        digest = hashlib.sha256(repr((self.classes, self.bands, self.scale, self.keep_empty)).encode())
+        read = (self.classes, self.bands, self.scale, self.keep_empty, *(() if self.alpha else ("all bands",)))
+        digest = hashlib.sha256(repr(read).encode())
         for s in sorted(self.samples, key=lambda s: s.image_id):
             points = None if s.points is None else s.points.tolist()
             digest.update(repr((s.image_id, s.group, s.content, s.has_mask, s.scene, s.offset, points)).encode())

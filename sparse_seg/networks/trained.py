@@ -17,8 +17,8 @@ from sparse_seg.networks.build import create
 
 @dataclass(frozen=True)
 class Trained:
-    """network: in evaluation mode, on the CPU. size: pixels that it was trained at. bands, scale: as `open_raster`'s.
-    epoch: after which the weights were saved.
+    """network: in evaluation mode, on the CPU. size: pixels that it was trained at. bands, scale, alpha: as
+    `open_raster`'s. epoch: after which the weights were saved.
     """
 
     network: nn.Module
@@ -27,6 +27,7 @@ class Trained:
     bands: tuple[int, ...] | None
     scale: tuple[float, float] | None
     epoch: int | None
+    alpha: bool = True
 
 
 def described(config: Any, images: ImageSet, size: int) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def described(config: Any, images: ImageSet, size: int) -> dict[str, Any]:
         "size": size,
         "bands": None if images.bands is None else list(images.bands),
         "scale": None if images.scale is None else list(images.scale),
+        "alpha": images.alpha,
     }
 
 
@@ -83,4 +85,4 @@ def load_trained(path: Path) -> Trained:
     except (RuntimeError, TypeError, AttributeError) as e:
         line = " ".join(str(e).split())[:200]
         raise UserError(f"{path} does not fit the network it names, {arch} with {encoder}: {line}") from e
-    return Trained(network.eval(), classes, size, bands, scale, epoch)
+    return Trained(network.eval(), classes, size, bands, scale, epoch, bool(model.get("alpha", True)))

@@ -121,7 +121,7 @@ def point_source(
 
 
 def read_for_run(
-    path: Path, samples: Sequence[Pointed], labels: Labels, classes: Classes, bad: Bad
+    path: Path, samples: Sequence[Pointed], labels: Labels, classes: Classes, bad: Bad, crs: str | None = None
 ) -> dict[str, Points]:
     """Read a file of points for images that need not be files, so that only their ids name them.
 
@@ -133,7 +133,7 @@ def read_for_run(
         other = places.get(sample.whole, Place(0, 0))
         places[sample.whole] = Place(max(other.height, row + height), max(other.width, col + width))
     names = {name: name for name in places}
-    return read_own_points(path, names, places, label_names(classes.names, classes.indices), bad)
+    return read_own_points(path, names, places, label_names(classes.names, classes.indices), bad, crs)
 
 
 def within(points: Points, offset: tuple[int, int], size: tuple[int, int]) -> Points:

@@ -197,7 +197,7 @@ class Predictor:
     @contextmanager
     def open(self, image: str | Path | Image) -> Iterator[Raster]:
         if isinstance(image, str | Path):
-            with open_raster(Path(image), self.trained.bands, self.trained.scale) as raster:
+            with open_raster(Path(image), self.trained.bands, self.trained.scale, self.trained.alpha) as raster:
                 yield raster
         else:
             yield ArrayRaster(image, self._bands)

@@ -44,4 +44,12 @@ def trained_of(task: Task, window: int | None) -> Trained:
     network = copy.deepcopy(getattr(task, "scored_network", task.network)).eval()
     if scored := getattr(task, "scored_state", None):  # a callback may have put other weights in since
         network.load_state_dict(scored)
-    return Trained(network, classes, size, getattr(data, "bands", None), getattr(data, "scale", None), None)
+    return Trained(
+        network,
+        classes,
+        size,
+        getattr(data, "bands", None),
+        getattr(data, "scale", None),
+        None,
+        getattr(data, "alpha", True),
+    )

@@ -29,7 +29,7 @@ class Header:
     """Of an image that is not read yet.
 
     height, width: pixels. crs, transform: as `Raster` has them. kind: pixel type and bands, for people. bands: with
-    alpha.
+    alpha. notes: what of the file is not used, or is taken otherwise than it stands; sentences without the file's name.
     """
 
     height: int
@@ -39,6 +39,7 @@ class Header:
     has_alpha: bool = False
     kind: str = "uint8 × 3"
     bands: int = 3
+    notes: tuple[str, ...] = ()
 
 
 class Raster(ABC):
@@ -50,6 +51,7 @@ class Raster(ABC):
         path: the file.
         bands: the numbers of the bands to read, None for the usual ones; see `chosen_bands`.
         scale: what becomes black and white of pixels that are not uint8; see `needed_scale` and `to_uint8`.
+        alpha: whether a band that is marked as alpha hides pixels.
         stack: closes what is open when the image is no longer read.
 
     Attributes:
@@ -70,7 +72,12 @@ class Raster(ABC):
 
     @abstractmethod
     def __init__(
-        self, path: Path, bands: Sequence[int] | None, scale: Sequence[float] | None, stack: ExitStack
+        self,
+        path: Path,
+        bands: Sequence[int] | None,
+        scale: Sequence[float] | None,
+        stack: ExitStack,
+        alpha: bool = True,
     ) -> None: ...
 
     @classmethod
@@ -144,7 +151,10 @@ def reader_of(path: Path) -> type[Raster]:
 
 @contextmanager
 def open_raster(
-    path: Path, bands: Sequence[int] | None = None, scale: Sequence[float] | None = None
+    path: Path,
+    bands: Sequence[int] | None = None,
+    scale: Sequence[float] | None = None,
+    alpha: bool = True,
 ) -> Iterator[Raster]:
     """Open an image for reading by windows.
 
@@ -154,6 +164,7 @@ def open_raster(
     A palette is looked up.
     scale: (low, high), the values that become 0 and 255 with all between in proportion and all beyond clipped. uint8
     is taken as it is, with or without a scale; every other type needs one.
+    alpha: False: a band that is marked as alpha hides nothing.
 
     Raises:
         UserError: no such file, damaged, no such band, or a type other than uint8 without a scale.
@@ -161,7 +172,7 @@ def open_raster(
     if scale is not None and not (len(scale) == 2 and scale[0] < scale[1]):
         raise UserError(f"data.scale={list(scale)} must be two numbers, the lower one first")
     with ExitStack() as stack:
-        yield reader_of(path)(path, bands, scale, stack)
+        yield reader_of(path)(path, bands, scale, stack, alpha)
 
 
 def chosen_bands(

@@ -47,7 +47,12 @@ class GeoTiff(Raster):
     """Read window by window through rasterio."""
 
     def __init__(
-        self, path: Path, bands: Sequence[int] | None, scale: Sequence[float] | None, stack: ExitStack
+        self,
+        path: Path,
+        bands: Sequence[int] | None,
+        scale: Sequence[float] | None,
+        stack: ExitStack,
+        alpha: bool = True,
     ) -> None:
         self.path = path
         rasterio = import_rasterio()

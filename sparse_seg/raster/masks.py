@@ -26,24 +26,10 @@ from sparse_seg.raster.readers import (
     open_raster,
     reader_of,
 )
+from sparse_seg.raster.warned import OffPaletteWarning
 
 Window = tuple[int, int, int, int]
 """row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
-
-
-class OffPaletteWarning(UserWarning):
-    """A mask holds colours that are neither a class nor unlabelled; these pixels are taken as unlabelled.
-
-    path: the mask. count: how many pixels.
-    """
-
-    def __init__(self, path: Path, count: int) -> None:
-        super().__init__(path, count)
-        self.path = path
-        self.count = count
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.count} pixels have the colour of no class and are taken as unlabelled"
 
 
 @dataclass(frozen=True)
@@ -59,6 +45,7 @@ class Picture:
     has_alpha: bool = False
     kind: str = "uint8 × 3"
     bands: int = 3
+    notes: tuple[str, ...] = ()
 
     @property
     def is_geotiff(self) -> bool:
@@ -95,12 +82,13 @@ def read_sample(
     scale: tuple[float, float] | None,
     window: Window,
     points: NDArray[np.int64] | None,
+    alpha: bool = True,
 ) -> tuple[Image, Mask]:
     """Read a window of an image and of its mask, or with no mask of its points. Unlabelled where there is no image.
 
     Raises UserError if a file is damaged or the mask holds something else than the classes; issues `OffPaletteWarning`.
     """
-    image, valid = _read_image(picture, bands, scale, window)
+    image, valid = _read_image(picture, bands, scale, window, alpha)
     if picture.mask is None:
         mask = np.full(window[2:], IGNORE_INDEX, np.uint8)
         if points is not None:
@@ -114,7 +102,7 @@ def read_sample(
 
 
 def _read_image(
-    picture: Picture, bands: tuple[int, ...] | None, scale: tuple[float, float] | None, window: Window
+    picture: Picture, bands: tuple[int, ...] | None, scale: tuple[float, float] | None, window: Window, alpha: bool
 ) -> tuple[Image, NDArray[np.bool_]]:
     row, col, height, width = window
     inner = min(height, picture.height - row), min(width, picture.width - col)
@@ -122,18 +110,18 @@ def _read_image(
     valid = np.zeros((height, width), np.bool_)
     here = slice(inner[0]), slice(inner[1])
     if reader_of(picture.path).whole:
-        image[here], valid[here] = _held(picture.path, bands, scale).read(row, col, *inner)
+        image[here], valid[here] = _held(picture.path, bands, scale, alpha).read(row, col, *inner)
     else:
-        with open_raster(picture.path, bands, scale) as raster:
+        with open_raster(picture.path, bands, scale, alpha) as raster:
             image[here], valid[here] = raster.read(row, col, *inner)
     return image, valid
 
 
 @lru_cache(maxsize=1)
-def _held(path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] | None) -> Raster:
+def _held(path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] | None, alpha: bool) -> Raster:
     """An image that is read as a whole, decoded once for all of its windows, which come one after the other."""
     with ExitStack() as stack:
-        return stack.enter_context(open_raster(path, bands, scale))
+        return stack.enter_context(open_raster(path, bands, scale, alpha))
 
 
 def holds_numbers(path: Path, classes: Classes) -> bool:

@@ -22,7 +22,12 @@ class PlainImage(Raster):
     whole = True
 
     def __init__(
-        self, path: Path, bands: Sequence[int] | None, scale: Sequence[float] | None, stack: ExitStack
+        self,
+        path: Path,
+        bands: Sequence[int] | None,
+        scale: Sequence[float] | None,
+        stack: ExitStack,
+        alpha: bool = True,
     ) -> None:
         with warnings.catch_warnings():
             # Pillow refuses what is twice as large.

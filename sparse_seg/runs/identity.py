@@ -17,7 +17,7 @@ GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler", "method"
 NEUTRAL = (
     "study", "overwrite", "output_dir", "logger", "callbacks.progress", "callbacks.history", "callbacks.checkpoint",
     "callbacks.panels", "data.root", "data.source.root", "data.cache_dir", "data.num_workers", "trainer.accelerator",
-    "data.source.points_file", "scores",
+    "data.source.points_file", "data.allow_empty_classes", "scores",
 )  # fmt: skip
 FILES = ("model.encoder_weights", "data.points_file")
 SHORT = {"data.fold": "fold", "data.val_tiles": "val_tiles"}

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.errors import UserError
 
-OF_POINTS = ("points_file", "on_bad_point")
+OF_POINTS = ("points_file", "on_bad_point", "points_crs")
 """What a source that takes it reads instead of the data module."""
 
 

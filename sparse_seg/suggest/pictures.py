@@ -48,7 +48,7 @@ def draw_crops(path: Path, suggestions: Sequence[Suggestion], trained: Trained) 
         axes.axis("off")
     panes = dict(zip((s.number for s in few), grid.flat, strict=False))
     for source in dict.fromkeys(s.seen.path for s in few):
-        with open_raster(source, trained.bands, trained.scale) as raster:
+        with open_raster(source, trained.bands, trained.scale, trained.alpha) as raster:
             for s in few:
                 if s.seen.path == source:
                     _draw_crop(panes[s.number], s, raster, trained.classes)

@@ -13,10 +13,10 @@ import pytest
 
 from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.data.cache import Arrays, default_cache_dir, prepare
-from sparse_seg.data.pairs import OffPaletteWarning
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.data.transforms import resize_image, resize_mask
 from sparse_seg.errors import UserError
+from sparse_seg.raster.warned import OffPaletteWarning
 
 SIZE = 8
 fork = multiprocessing.get_context("fork")  # `read` of these samples cannot be pickled
@@ -158,16 +158,20 @@ def test_off_palette_warnings_are_summed_into_one_and_others_pass(tmp_path: Path
     def warn() -> None:
         count = next(counts)
         if count:
-            warnings.warn(OffPaletteWarning(Path(f"{count}.png"), count), stacklevel=1)
+            warnings.warn(
+                OffPaletteWarning(Path(f"{count}.png"), count, {(255, 0, 0): count // 2}),
+                stacklevel=1,
+            )
         else:
             warnings.warn("of another kind", RuntimeWarning, stacklevel=1)
 
     with pytest.warns() as caught:
-        prepare(with_read(samples, warn), SIZE, tmp_path)
-    assert sorted(str(w.message) for w in caught) == [
-        "1,210 pixels of 3 masks have a colour of no class and count as unlabelled (most in 1200.png: 1,200)",
-        "of another kind",
+        arrays = prepare(with_read(samples, warn), SIZE, tmp_path)
+    assert [str(w.message) for w in caught] == ["of another kind"]
+    assert arrays.seen.notes == [
+        "1,210 pixels of 3 masks (most in 1200.png: 1,200) hold no class and count as unlabelled, mostly #FF0000 (604)"
     ]
+    assert prepare(samples, SIZE, tmp_path).seen == arrays.seen  # of the cache
 
 
 def test_a_clean_data_set_gives_no_warning(tmp_path: Path, samples):

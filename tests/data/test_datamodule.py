@@ -259,7 +259,8 @@ def test_bad_points_of_a_file_can_be_left_out(build, tmp_path: Path):
     (tmp_path / "p.csv").write_text("image,x,y,label\n1/image 0,3,4,Land\n1/image 0,99,0,Land\nnowhere,0,0,Land\n")
     with pytest.raises(UserError, match=r"line 3: x=99, y=0 [^$]*data\.on_bad_point=skip"):
         build(points_file=str(tmp_path / "p.csv"))
-    data = build(points_file=str(tmp_path / "p.csv"), on_bad_point="skip")
+    with pytest.warns(UserWarning, match="classes Water, Road have no labelled pixel"):
+        data = build(points_file=str(tmp_path / "p.csv"), on_bad_point="skip", allow_empty_classes=True)
     assert data.class_counts == [0, 1, 0]
     assert data.bad.counts == {"outside of their image": 1, "of unknown images": 1}
 
@@ -268,4 +269,6 @@ def test_a_file_of_points_may_be_geojson_in_pixels(build, tmp_path: Path):
     feature = {"type": "Feature", "properties": {"image": "1/image 0", "class": "Road"}}
     feature["geometry"] = {"type": "Point", "coordinates": [5, 6]}
     (tmp_path / "p.json").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
-    assert build(points_file=str(tmp_path / "p.json")).train_points["1/image 0"].tolist() == [[6, 5, 2]]
+    with pytest.warns(UserWarning, match="classes Water, Land have no labelled pixel"):
+        data = build(points_file=str(tmp_path / "p.json"), allow_empty_classes=True)
+    assert data.train_points["1/image 0"].tolist() == [[6, 5, 2]]

@@ -17,7 +17,7 @@ from sparse_seg.data.pairs import pair_sample
 from sparse_seg.errors import UserError
 from sparse_seg.raster.colour_masks import decode_mask
 from sparse_seg.raster.images import read_image
-from sparse_seg.raster.masks import OffPaletteWarning
+from sparse_seg.raster.warned import OffPaletteWarning
 
 COLOURS = LAND_COVER.colours + LAND_COVER.unlabelled
 MASK = np.random.default_rng(0).integers(0, 6, (37, 53)).astype(np.uint8)

@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -28,10 +29,9 @@ def ids(images: ImageSet) -> list[str]:
     return [s.image_id for s in images.samples]
 
 
-def module(images: ImageSet, tmp_path: Path, points: int | str = 5, split: str = "random") -> SparsePointsDataModule:
-    data = SparsePointsDataModule(
-        images, points=points, split=split, seed=0, size=32, val_fraction=0.4, cache_dir=str(tmp_path / "cache")
-    )
+def module(images: ImageSet, tmp_path: Path, points: int | str = 5, **options: Any) -> SparsePointsDataModule:
+    given = {"seed": 0, "size": 32, "val_fraction": 0.4, "cache_dir": str(tmp_path / "cache")} | options
+    data = SparsePointsDataModule(images, points=points, **given)
     data.setup()
     return data
 
@@ -222,10 +222,8 @@ def test_windows_keep_points_at_their_pixels(tmp_path: Path) -> None:
     assert pixels[1, 1].tolist() == [9, 8, 7]
     assert mask[1, 1] == 2
     assert (mask != 255).sum() == 1
-    data = SparsePointsDataModule(
-        images, points=5, split="random", seed=0, size=32, val_fraction=0.5, cache_dir=str(tmp_path / "cache")
-    )
-    data.setup()
+    with pytest.warns(UserWarning, match="classes Land, Road have no labelled pixel"):
+        data = module(images, tmp_path, val_fraction=0.5, allow_empty_classes=True)
     assert data.scored_on == "points"
     placed = set(map(tuple, np.concatenate([*data.train_points.values()])[:, :2].tolist()))
     assert placed <= {(65, 97), (2, 1), (3, 3)}  # in pixels of the whole image
@@ -327,7 +325,8 @@ def test_windows_without_a_point_train_only_if_told_to(tmp_path: Path, empty: bo
         PIL.Image.fromarray(picture(index)).save(root / "images" / f"{k}.png")
         save_mask(root / "masks" / f"{k}.png", index)
     (root / "points.csv").write_text("image,x,y,class\n" + "".join(f"{k},1,1,Water\n" for k in range(4)))
-    data = module(folder(root, tile=32, empty_windows=empty), tmp_path, points=1)
+    with pytest.warns(UserWarning, match="classes Land, Road have no labelled pixel"):
+        data = module(folder(root, tile=32, empty_windows=empty), tmp_path, points=1, allow_empty_classes=True)
     trained_on = {data.samples[i].whole for i in data.train_indices}
     assert len(data.train_indices) == len(trained_on) * (4 if empty else 1)
     assert len(data._train) == len(data.train_indices)  # type: ignore[arg-type]
@@ -352,7 +351,8 @@ def test_points_on_nodata_are_counted(tmp_path: Path) -> None:
         save_tif(root / "images" / f"{name}.tif", pixels, nodata=0)
     rows = [f"{name},{x},{y},Water" for name in "abc" for x, y in ((1, 1), (1, 30), (10, 30), (20, 30), (30, 30))]
     (root / "points.csv").write_text("\n".join(["image,x,y,class", *rows]))
-    data = module(folder(root), tmp_path, points="all")
+    with pytest.warns(UserWarning, match="classes Land, Road have no labelled pixel"):
+        data = module(folder(root), tmp_path, points="all", allow_empty_classes=True)
     held = sum(len(p) for p in data._held_out().values())
     assert data.points_off_image > 0
     assert sum(data.class_counts) + data.points_off_image == 15 - held

@@ -27,7 +27,12 @@ def root(tmp_path: Path) -> Path:
     @register(".npy")
     class Array(Raster):
         def __init__(
-            self, path: Path, bands: Sequence[int] | None, scale: Sequence[float] | None, stack: ExitStack
+            self,
+            path: Path,
+            bands: Sequence[int] | None,
+            scale: Sequence[float] | None,
+            stack: ExitStack,
+            alpha: bool = True,
         ) -> None:
             self.values = np.load(path, mmap_mode="r")
             self.bands = [b - 1 for b in bands or (1, 2, 3)]

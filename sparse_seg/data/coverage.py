@@ -1,0 +1,74 @@
+"""Whether the masks hold what the classes say, asked once where training starts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparse_seg.classes import IGNORE_INDEX, Classes
+from sparse_seg.data.cache import Arrays
+from sparse_seg.data.seen import Seen
+from sparse_seg.palette import hex_colour
+
+FOREIGN = 0.01
+"""Share of the labelled pixels of all masks that may hold no class."""
+CHUNK = 2**26
+GO_ON = "data.allow_empty_classes=true goes on all the same"
+
+
+def foreign_problem(arrays: Arrays) -> str | None:
+    """What is wrong where more than FOREIGN of the pixels that masks label hold the value of no class; else None."""
+    foreign = arrays.seen.foreign
+    pixels = foreign.files.total()
+    if not pixels:
+        return None
+    native = arrays.native
+    labelled = sum(int(np.count_nonzero(native[k : k + CHUNK] != IGNORE_INDEX)) for k in range(0, len(native), CHUNK))
+    share = pixels / (labelled + pixels)
+    if share <= FOREIGN:
+        return None
+    values = ", ".join(f"{value} ({n:,} pixels)" for value, n in foreign.values.most_common(3))
+    (first, _), *_ = foreign.files.most_common(1)
+    return (
+        f"{share:.1%} of the labelled pixels of {len(foreign.files)} masks, such as {first}, hold no class: {values}\n"
+        "give the class that it is this colour or index in classes.yaml, or list it there under unlabelled; " + GO_ON
+    )
+
+
+def empty_problem(empty: Sequence[int], classes: Classes, arrays: Arrays, where: str, masks: bool) -> str:
+    """What is wrong with classes that have no labelled pixel in training, the likely cause and what to set.
+
+    Args:
+        empty: their indices.
+        classes: all of them.
+        arrays: the data set.
+        where: what was looked at.
+        masks: whether there are masks, and not points alone.
+    """
+    names = ", ".join(classes.names[k] for k in empty)
+    what = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
+    cause = _cause(empty[0], classes, arrays) if masks else "\nlabel it, or leave it out of classes.yaml"
+    return f"{what} no labelled pixel in {where}{cause}; {GO_ON}"
+
+
+def _cause(index: int, classes: Classes, arrays: Arrays) -> str:
+    seen: Seen = arrays.seen
+    name = classes.names[index]
+    number = None if classes.indices is None else classes.indices[index]
+    if number is not None and str(number) in seen.hidden.values:
+        (first, _), *_ = seen.hidden.files.most_common(1)
+        return (
+            f": its index {number} is the nodata value that masks such as {first} state, which hides "
+            f"{seen.hidden.values[str(number)]:,} pixels\n"
+            f"if they are {name}, write `ignore: 255` into classes.yaml, else leave {name} out of it"
+        )
+    own = f"colour {hex_colour(classes.colours[index])}" if number is None else f"index {number}"
+    if seen.foreign.values:
+        values = ", ".join(f"{value} ({n:,} pixels)" for value, n in seen.foreign.values.most_common(3))
+        return f"\nno mask has its {own}, but there are {values} of no class: mend classes.yaml or leave it out there"
+    share = float(np.mean(arrays.native[:CHUNK] == IGNORE_INDEX))
+    if classes.indices is not None and share > FOREIGN and IGNORE_INDEX not in classes.indices:
+        return (
+            f"\nno mask has its {own}, and {share:.0%} of their pixels are unlabelled: if masks have 255 for {name} "
+            "as black and white ones do, write `index: 255` and `ignore: 254` into classes.yaml"
+        )
+    return f"\nlabel it, correct its {own} in classes.yaml, or leave it out there"

@@ -1,0 +1,83 @@
+"""What the files of a data set turned out to hold once their pixels were read, kept beside the cache."""
+
+import json
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sparse_seg.palette import hex_colour
+from sparse_seg.raster.warned import AlphaWarning, HiddenClassWarning, OffPaletteWarning
+
+
+@dataclass
+class Kind:
+    """files: path → pixels. values: what they hold, as text → pixels; of alpha bands whether one takes many levels."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    values: Counter[str] = field(default_factory=Counter)
+
+    def add(self, path: Path, count: int) -> None:
+        self.files[str(path)] += count
+
+    def pixels_of(self, what: str) -> str:
+        (most, count), *_ = self.files.most_common(1)
+        return f"{self.files.total():,} pixels of {len(self.files)} {what} (most in {most}: {count:,})"
+
+
+@dataclass
+class Seen:
+    """foreign: pixels of masks that hold no class. hidden: those of a class whose number is its mask's nodata value.
+    transparent: pixels of images that an alpha band hides.
+    """
+
+    foreign: Kind = field(default_factory=Kind)
+    hidden: Kind = field(default_factory=Kind)
+    transparent: Kind = field(default_factory=Kind)
+
+    @classmethod
+    def of(cls, caught: Sequence[warnings.WarningMessage]) -> "Seen":
+        """From the warnings that reading raised; others are raised again."""
+        seen = cls()
+        for w in caught:
+            if isinstance(w.message, OffPaletteWarning):
+                seen.foreign.add(w.message.path, w.message.count)
+                for value, n in w.message.values.items():
+                    seen.foreign.values[hex_colour(value) if isinstance(value, tuple) else str(value)] += n
+            elif isinstance(w.message, HiddenClassWarning):
+                seen.hidden.add(w.message.path, w.message.count)
+                seen.hidden.values[str(w.message.value)] += w.message.count
+            elif isinstance(w.message, AlphaWarning):
+                seen.transparent.add(w.message.path, w.message.count)
+                seen.transparent.values["levels"] += w.message.levels
+            else:
+                warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+        return seen
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for each kind that there is."""
+        lines = []
+        if self.foreign.files:
+            values = ", ".join(f"{value} ({n:,})" for value, n in self.foreign.values.most_common(3))
+            mostly = f", mostly {values}" if values else ""
+            lines.append(f"{self.foreign.pixels_of('masks')} hold no class and count as unlabelled{mostly}")
+        if self.hidden.files:
+            value, pixels = ", ".join(self.hidden.values), self.hidden.pixels_of("masks")
+            lines.append(f"{pixels} hold {value}, the nodata value that these state, and count as unlabelled")
+        if self.transparent.files:
+            line = f"{self.transparent.pixels_of('images')} are transparent by an alpha band and are left out"
+            if self.transparent.values["levels"]:
+                line += "; the band takes more than two values: if it is none, such as near infrared, data.alpha=false"
+            lines.append(line)
+        return lines
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps({name: vars(kind) for name, kind in vars(self).items()}), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Seen":
+        kinds: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{n: Kind(Counter(k["files"]), Counter(k["values"])) for n, k in kinds.items()})
