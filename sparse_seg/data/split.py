@@ -6,6 +6,7 @@ import numpy as np
 
 from sparse_seg.data.sample import Sample
 from sparse_seg.errors import UserError
+from sparse_seg.points.text import nfc
 
 
 def split_indices(
@@ -69,7 +70,9 @@ def _held_out_groups(groups: list[str], val_tiles: Sequence[str | int] | None, f
         if not 0 <= fold < len(groups):
             raise UserError(f"data.fold={fold} is out of range; there are {len(groups)} tiles: 0 to {len(groups) - 1}")
         return {groups[fold]}
-    chosen = {str(t) for t in val_tiles or ()}
+    if wrong := [t for t in val_tiles or () if not isinstance(t, str | int) or isinstance(t, bool)]:
+        raise UserError(f"data.val_tiles: {wrong[0]} is no name; quote what may be one: \"data.val_tiles=['1.10']\"")
+    chosen = {nfc(str(t)) for t in val_tiles or ()}
     if unknown := sorted(chosen - set(groups)):
         raise UserError(f"data.val_tiles: no tile {', '.join(unknown)}; there are {', '.join(groups)}")
     return chosen
