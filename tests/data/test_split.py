@@ -112,8 +112,8 @@ def test_a_single_tile_cannot_be_held_out():
 
 
 def test_names_of_tiles_are_text_in_any_unicode_form():
-    images = [Sample(name, name, "", lambda: (None, None)) for name in ("1.1", "1.10", "S\u00fcd")]
+    images = [Sample(name, name, "", samples()[0].read) for name in ("1.1", "1.10", "S\u00fcd")]
     assert names(images, split_indices(images, "tile", val_tiles=["1.10", "Su\u0308d"])[1]) == {"1.10", "S\u00fcd"}
     for wrong in (1.1, True, None):  # as YAML reads 1.10, yes and ~
         with pytest.raises(UserError, match=r"data\.val_tiles: .* is no name; quote"):
-            split_indices(images, "tile", val_tiles=[wrong])
+            split_indices(images, "tile", val_tiles=[wrong])  # type: ignore[list-item]
