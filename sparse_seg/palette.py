@@ -32,6 +32,17 @@ def rgb_of(image: Image) -> Image:
     return image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
 
 
+def packed(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """(…, 3) → (…): each colour as one number, R·65536 + G·256 + B."""
+    red, green, blue = (rgb[..., k].astype(np.uint32) for k in range(3))
+    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
+
+
+def unpacked(value: int) -> RGB:
+    """The (R, G, B) of a colour that is one number."""
+    return value >> 16 & 255, value >> 8 & 255, value & 255
+
+
 def parse_colour(value: Any, where: str) -> RGB:
     """From "#RRGGBB" or [R, G, B] to (R, G, B). Raises UserError that begins with `where`."""
     if isinstance(value, str) and re.fullmatch(r"#?[0-9a-fA-F]{6}", value):

@@ -9,6 +9,9 @@ import PIL.Image
 import rasterio
 from affine import Affine
 
+from sparse_seg.classes import Classes
+from sparse_seg.raster.masks import probe, read_mask
+
 COLOURS = ((226, 169, 41), (132, 41, 246), (110, 193, 228))
 CLASSES = """classes:
   - {name: Water, colour: "#E2A929"}
@@ -76,3 +79,10 @@ def save_tif(path: Path, values: np.ndarray, **options: Any) -> None:
         dtype=values.dtype, **options,
     ) as file:  # fmt: skip
         file.write(values)
+
+
+def decode_mask(path: Path, classes: Classes) -> tuple[np.ndarray, int]:
+    """A mask by itself: (H, W) class or 255, and how many of its pixels hold no class."""
+    picture = probe(path)
+    labels = read_mask(path, classes, (0, 0, picture.height, picture.width), picture)
+    return labels.mask, labels.off

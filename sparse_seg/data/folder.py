@@ -20,7 +20,7 @@ from sparse_seg.points.formats import default_names, label_names, read_own_point
 from sparse_seg.points.records import Bad, Place
 from sparse_seg.points.sources import within
 from sparse_seg.raster.beside import content
-from sparse_seg.raster.masks import Picture, holds_numbers, probe, read_sample
+from sparse_seg.raster.masks import Picture, probe, read_sample
 from sparse_seg.raster.readers import MASK_SUFFIXES, SUFFIXES
 
 LARGEST = 2**28
@@ -214,12 +214,14 @@ def _samples(
     """One sample, or one for each window that has a mask or a point."""
     group = key.rpartition("/")[0] or key
     plain = picture.is_plain and not picture.has_alpha and bands is None and scale is None and tile is None
-    if plain and picture.mask and picture.mask.suffix.lower() == ".png" and not holds_numbers(picture.mask, classes):
+    plain = plain and not picture.aligned and classes.indices is None
+    if plain and picture.mask and picture.mask.suffix.lower() == ".png":
         sample = pair_sample(picture.path, picture.mask, key, group, classes)  # as Dubai's, and its cache
         return [replace(sample, points=points)]
     how = (classes, bands, scale, *(() if alpha else ("all bands",)))
     whole = hashlib.sha256(repr(how).encode() + content(picture.path))
     whole.update(content(picture.mask) if picture.mask else b"")
+    whole.update(b"aligned" if picture.aligned else b"")
     if tile is None and picture.height * picture.width > LARGEST:
         raise UserError(
             f"{picture.path} has {picture.width}×{picture.height} pixels, too many to read as a whole: "

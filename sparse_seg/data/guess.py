@@ -1,85 +1,92 @@
 """Which classes there are, told from the values in the masks or the names in a file of points."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from sparse_seg.classes import IGNORE_INDEX, LAND_COVER, Classes
+from sparse_seg.classes import IGNORE_INDEX, LAND_COVER, RGB, Classes
 from sparse_seg.data.folder import Files
 from sparse_seg.errors import UserError
-from sparse_seg.palette import hex_colour, usual_colours
+from sparse_seg.palette import hex_colour, unpacked, usual_colours
 from sparse_seg.points.formats import used_labels
-from sparse_seg.raster.images import open_image
-from sparse_seg.raster.readers import GEO_SUFFIXES, colour_table, open_geotiff
+from sparse_seg.raster.coding import NEAR, Value
+from sparse_seg.raster.held import open_held
+from sparse_seg.raster.placed import Grid
 
 MOST = 40
-"""More colours or values than this are no classes but a photograph, or the work of JPEG."""
+"""More colours or values than this are no classes but a photograph."""
 LEAST = 1e-4
 """Share of the pixels that a colour needs to be taken for a class."""
-Value = int | tuple[int, int, int]
+BLACK_AND_WHITE: set[Value] = {0, 255, (0, 0, 0), (255, 255, 255)}
+LEAST_LOSSY = 0.01
+"""The same in files that are compressed with loss, whose edges have colours of their own."""
 
 
-def mask_values(path: Path) -> tuple[Counter[Value], int]:
-    """Colours or numbers of a mask → pixels, and how many pixels of it are no data."""
-    counts: Counter[Value] = Counter()
-    if path.suffix.lower() not in GEO_SUFFIXES:
-        file = open_image(path, any_depth=True)
-        if file.mode == "P":
-            palette = np.zeros((256, 3), np.int64)
-            given = np.asarray(file.getpalette("RGB")).reshape(-1, 3)
-            palette[: len(given)] = given
-            for value, n in enumerate(np.bincount(np.asarray(file).ravel(), minlength=256).tolist()):
-                counts[_rgb(palette[value])] += n
-            return +counts, 0
-        array = np.asarray(file.convert("L") if file.mode == "1" else file)
-        _count(counts, np.asarray(file.convert("RGB")) if array.ndim == 3 else array)
-        return counts, 0
-    nodata = 0
-    with open_geotiff(path) as file:
-        table = colour_table(file) if file.count == 1 else None
-        bands = [1, 2, 3] if file.count >= 3 else [1]
-        step = max(1, 2**24 // max(file.width, 1))
-        for row in range(0, file.height, step):
-            window = ((row, min(row + step, file.height)), (0, file.width))
-            valid = file.read_masks(bands, window=window).any(0)
-            part = file.read(bands, window=window)[:, valid]
-            nodata += int((~valid).sum())
-            _count(counts, part.T[None] if len(bands) == 3 else part[0])
-            if len(counts) > 2**16:
-                break
-    if table is None:
-        return counts, nodata
-    colours: Counter[Value] = Counter()
-    for held, n in counts.items():
-        colours[_rgb(table[held])] += n
-    return colours, nodata
+@dataclass
+class MaskValues:
+    """What masks hold. values: colour, or number where they have neither colours nor a palette → pixels. palette: the
+    colours of numbers that are used, where all masks have one palette; None where they do not. by_number: pixels of
+    each. lossy: whether some are compressed with loss.
+    """
+
+    values: Counter[Value] = field(default_factory=Counter)
+    palette: dict[int, RGB] | None = field(default_factory=dict)
+    by_number: Counter[Value] = field(default_factory=Counter)
+    lossy: bool = False
+
+    def add(self, path: Path, grid: Grid | None) -> None:
+        """Add those of a mask, at the pixels of its image. Raises UserError if it cannot be read."""
+        with open_held(path, grid) as held:
+            counts, _ = held.count()
+            if held.nodata is not None:
+                counts.pop(held.nodata, None)
+            self.lossy |= held.lossy
+            if held.table is None or held.is_ramp:
+                self.palette = None
+                self.values.update({unpacked(v) if held.coloured else v: n for v, n in counts.items()})
+                return
+            own = {v: unpacked(max(int(held.table[v]), 0)) for v in counts}
+        self.by_number.update(counts)
+        for v, n in counts.items():
+            self.values[own[v]] += n
+        if self.palette is not None:
+            self.palette = None if any(self.palette.get(v, c) != c for v, c in own.items()) else self.palette | own
+
+    @property
+    def numbers(self) -> dict[RGB, int]:
+        """The number of each colour in the one palette of all masks; empty where there is none."""
+        inverse = {colour: v for v, colour in (self.palette or {}).items()}
+        return inverse if len(inverse) == len(self.palette or {}) else {}
+
+    def merged(self) -> Counter[Value]:
+        """The values; of masks that are compressed with loss only those that many pixels lie around."""
+        if self.palette and not self.numbers:  # a palette of colours that are no use
+            return self.by_number
+        if not self.lossy:
+            return self.values
+        centres: Counter[Value] = Counter()
+        for value, n in self.values.most_common():
+            near = next((c for c in centres if _distance(c, value) <= NEAR), value)
+            centres[near] += n
+        return Counter({v: n for v, n in centres.items() if n >= LEAST_LOSSY * centres.total()})
 
 
-def _count(counts: Counter[Value], array: np.ndarray) -> None:
-    if array.ndim == 3:
-        r, g, b = (array[..., k].astype(np.int64) for k in range(3))
-        packed, n = np.unique(r << 16 | g << 8 | b, return_counts=True)
-        found: list[Value] = [(v >> 16, v >> 8 & 255, v & 255) for v in packed.tolist()]
-    elif array.dtype.kind == "f":
-        raise UserError("a mask holds fractions, no class numbers or colours")
-    else:
-        values, n = np.unique(array, return_counts=True)
-        found = values.tolist()
-    counts.update(dict(zip(found, n.tolist(), strict=True)))
+def _distance(one: Value, other: Value) -> float:
+    (a, b) = (np.array([v] * 3 if isinstance(v, int) else v) for v in (one, other))
+    return float(np.linalg.norm(a - b)) if isinstance(one, int) == isinstance(other, int) else math.inf
 
 
-def _rgb(values: Sequence[int] | np.ndarray) -> tuple[int, int, int]:
-    return int(values[0]), int(values[1]), int(values[2])
-
-
-def guess_classes(files: Files, values: Counter[Value]) -> Classes:
+def guess_classes(files: Files, held: MaskValues) -> Classes:
     """Classes from the values in the masks, or from the names in the file of points.
 
     Raises UserError where neither tells.
     """
     names = used_labels(files.points) if files.points else []
+    values = held.merged()
     total = values.total()
     frequent = [v for v, n in values.items() if n >= LEAST * total]
     if not files.masks:
@@ -100,7 +107,7 @@ def guess_classes(files: Files, values: Counter[Value]) -> Classes:
             f"JPEG and smoothing invent colours; list the true ones in {files.classes}: "
             'classes: [{name: Water, colour: "#E2A929"}]'
         )
-    if set(frequent) == {0, 255}:  # written as black and white, which are colours as good as any
+    if len(frequent) > 1 and set(frequent) <= BLACK_AND_WHITE:  # of 1 or 8 bits; both are colours as good as any
         return Classes(("class_0", "class_255"), ((0, 0, 0), (255, 255, 255)))
     numbers = sorted(v for v in frequent if isinstance(v, int) and v != IGNORE_INDEX)
     colours = sorted(v for v in frequent if not isinstance(v, int))
@@ -112,22 +119,43 @@ def guess_classes(files: Files, values: Counter[Value]) -> Classes:
         )
     named = [name for name in names if not name.isdigit()]
     if named:
-        raise UserError(
-            f"cannot tell which is which: {files.points} names {', '.join(named)}, the masks hold "
-            f"{', '.join([hex_colour(c) for c in colours] or [str(n) for n in numbers])}\n"
-            f"write {files.classes}: classes: [{{name: {named[0]}, colour or index: …}}, …], as docs/data.md says"
-        )
+        raise _which(files, named, colours, numbers)
     if numbers and (wrong := [v for v in numbers if not 0 <= v < IGNORE_INDEX]):
         raise UserError(f"cannot tell the classes: the masks hold the value {wrong[0]}; classes are 0 to 254")
     if numbers or not colours:
         numbers = numbers or [0]
         names, colours = [f"class_{n}" for n in numbers], usual_colours(len(numbers))
         return Classes(tuple(names), tuple(colours), indices=tuple(numbers))
+    if names and not held.numbers and not set(colours) <= set(LAND_COVER.colours + LAND_COVER.unlabelled):
+        raise _which(files, names, colours, numbers)
+    return _of_colours(colours, held.numbers, bool(names))
+
+
+def _which(files: Files, said: Sequence[str], colours: Sequence[RGB], numbers: Sequence[int]) -> UserError:
+    return UserError(
+        f"cannot tell which is which: {files.points} names {', '.join(said)}, the masks hold "
+        f"{', '.join([hex_colour(c) for c in colours] or [str(n) for n in numbers])}\n"
+        f"write {files.classes}: classes: [{{name: {said[0]}, colour or index: …}}, …], as docs/data.md says"
+    )
+
+
+def _of_colours(colours: Sequence[RGB], numbers: Mapping[RGB, int], by_number: bool) -> Classes:
+    """Classes of colours. numbers: of each in the masks' palette, if they have one. by_number: whether these order the
+    classes, as points name them.
+    """
+    blank = tuple(c for c in colours if numbers.get(c) == IGNORE_INDEX)  # as VOC's void
+    kept = [c for c in colours if c not in blank]
     if set(colours) <= set(LAND_COVER.colours + LAND_COVER.unlabelled):
-        kept = [k for k, c in enumerate(LAND_COVER.colours) if c in colours]
         blank = tuple(c for c in LAND_COVER.unlabelled if c in colours)
-        return Classes(tuple(LAND_COVER.names[k] for k in kept), tuple(LAND_COVER.colours[k] for k in kept), blank)
-    return Classes(tuple(f"class_{k}" for k in range(len(colours))), tuple(colours))
+        kept = [c for c in LAND_COVER.colours if c in colours]
+    indices = tuple(numbers[c] for c in kept) if numbers else None
+    if indices and by_number:
+        kept, indices = [c for _, c in sorted(zip(indices, kept, strict=True))], tuple(sorted(indices))
+    if set(kept) <= set(LAND_COVER.colours):
+        names = [LAND_COVER.names[LAND_COVER.colours.index(c)] for c in kept]
+    else:
+        names = [f"class_{k}" for k in indices or range(len(kept))]
+    return Classes(tuple(names), tuple(kept), blank, indices)
 
 
 def _is_index(label: str) -> bool:

@@ -7,30 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse_seg.classes import IGNORE_INDEX, Classes
+from sparse_seg.classes import Classes
 from sparse_seg.data.classfile import read_classes, write_classes
 from sparse_seg.data.command import training_command
 from sparse_seg.data.folder import Files, files_of
-from sparse_seg.data.guess import Value, guess_classes, mask_values, some
+from sparse_seg.data.guess import MaskValues, guess_classes, some
 from sparse_seg.data.layout import by_name
 from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour
 from sparse_seg.points.formats import label_names, read_own_points
 from sparse_seg.points.records import Bad, Place
-from sparse_seg.raster.masks import Picture, probe
+from sparse_seg.raster.coding import Value, shown
+from sparse_seg.raster.masks import Picture, count_mask, probe
 from sparse_seg.raster.readers import reader_of
 
 
 @dataclass
 class Found:
-    """What was seen. values: a mask's colour (R, G, B), or number where it holds numbers → pixels over all masks.
-    nodata: those that masks themselves call no data.
-    """
+    """What was seen. refused: masks that cannot be used, with the reason."""
 
     pictures: dict[str, Picture] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
-    values: Counter[Value] = field(default_factory=Counter)
-    nodata: int = 0
+    refused: dict[Path, str] = field(default_factory=dict)
 
 
 def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> Iterator[str]:
@@ -43,7 +41,7 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
     yield from _images(files, found)
     classes = read_classes(files.classes) if files.classes.exists() else None
     if classes is None:
-        classes = guess_classes(files, found.values)
+        classes = guess_classes(files, _values(files, found))
         if len(classes) == 1:
             what = "the masks hold" if files.masks else f"{files.points} names"
             one = f"one class, {classes.names[0]}"
@@ -53,14 +51,16 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
     else:
         yield f"classes   {len(classes)} in {files.classes}"
     most = 0
-    yield from _pixels(classes, found)
+    yield from _pixels(classes, files, found)
     if files.points:
         lines, most = _points(files, found, classes, points_crs)
         yield from lines
     if not files.masks and not files.points:
         yield "points    none, and no masks either: add masks, points.csv (image,x,y,class) or points.geojson to train"
         return
-    yield from training_command(files, found.pictures.values(), bool(found.damaged), most, points_crs, names)
+    yield from training_command(
+        files, found.pictures.values(), bool(found.damaged or found.refused), most, points_crs, names
+    )
 
 
 def _look(files: Files) -> Found:
@@ -74,14 +74,31 @@ def _look(files: Files) -> Found:
             found.pictures.pop(key, None)
     for key, path in files.masks.items():
         try:
-            values, nodata = mask_values(path)
-            found.values.update(values)
-            found.nodata += nodata
-            if key in found.pictures:
-                probe(files.images[key], path)
+            picture = found.pictures.get(key)
+            if picture is None:
+                probe(path)
+            else:
+                found.pictures[key] = probe(picture.path, path)
         except UserError as error:
-            found.damaged.append(_first(error))
+            found.refused[path] = _first(error)
     return found
+
+
+def _grids(files: Files, found: Found) -> Iterator[tuple[Path, Picture]]:
+    """The masks that can be used, each with the image at whose pixels it is read, or else itself."""
+    for key, path in files.masks.items():
+        if path not in found.refused:
+            yield path, found.pictures.get(key) or probe(path)
+
+
+def _values(files: Files, found: Found) -> MaskValues:
+    held = MaskValues()
+    for path, grid in _grids(files, found):
+        try:
+            held.add(path, grid)
+        except UserError as error:
+            found.refused[path] = _first(error)
+    return held
 
 
 def _first(error: UserError) -> str:
@@ -110,31 +127,32 @@ def _images(files: Files, found: Found) -> Iterator[str]:
         yield f"damaged   {message}"
 
 
-def _pixels(classes: Classes, found: Found) -> Iterator[str]:
+def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
     """Pixels per class over all masks, unlabelled and off the palette."""
-    left, total = Counter(found.values), max(found.values.total() + found.nodata, 1)
+    pixels, total, off, values = np.zeros(len(classes), np.int64), 0, 0, Counter[Value]()
+    for path, grid in _grids(files, found):
+        try:
+            counted = count_mask(path, classes, grid)
+        except UserError as error:
+            found.refused[path] = _first(error)
+            continue
+        pixels += counted.pixels
+        total += counted.total
+        off += counted.off
+        values += counted.values
     width = max(len(name) for name in classes.names)
     for k, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
-        mine: list[Value] = [colour]
-        if classes.indices:
-            mine.append(classes.indices[k])
-        if colour[0] == colour[1] == colour[2] and not classes.indices:
-            mine.append(colour[0])  # a grey mask of grey colours
-        pixels = sum(left.pop(value, 0) for value in mine)
         index = f"  index {classes.indices[k]}" if classes.indices else ""
-        share = f"  {pixels:>12,} pixels  {pixels / total:6.1%}" if found.values else ""
+        share = f"  {pixels[k]:>12,} pixels  {pixels[k] / total:6.1%}" if total else ""
         yield f"          {name:<{width}}  {hex_colour(colour)}{index}{share}"
-    if found.values:
-        blank: list[Value] = [IGNORE_INDEX, *classes.blank, *classes.unlabelled]
-        unlabelled = found.nodata + sum(left.pop(v, 0) for v in blank)
+    if total:
+        unlabelled = total - int(pixels.sum()) - off
         yield f"          {'unlabelled':<{width}}           {unlabelled:>12,} pixels  {unlabelled / total:6.1%}"
-    if left:
-        shown = ", ".join(f"{_name(value)} ({n:,})" for value, n in left.most_common(3))
-        yield f"off       {left.total():,} pixels hold no class and count as unlabelled: {shown}"
-
-
-def _name(value: Value) -> str:
-    return str(value) if isinstance(value, int) else hex_colour(value)
+    if off:
+        most = ", ".join(f"{shown(value)} ({n:,})" for value, n in values.most_common(3))
+        yield f"off       {off:,} pixels hold no class and count as unlabelled: {most}"
+    for message in found.refused.values():
+        yield f"damaged   {message}"
 
 
 def _points(files: Files, found: Found, classes: Classes, crs: str | None) -> tuple[list[str], int]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from sparse_seg.classes import IGNORE_INDEX, Classes, Mask
 from sparse_seg.errors import UserError
 from sparse_seg.metrics import accuracy, confusion_matrix, iou_per_class, mean_iou
 from sparse_seg.palette import UNLABELLED
-from sparse_seg.raster.masks import holds_numbers, probe, read_mask
-from sparse_seg.raster.readers import Raster
+from sparse_seg.raster.coding import Value
+from sparse_seg.raster.held import placement_of
+from sparse_seg.raster.masks import no_class, read_mask
+from sparse_seg.raster.readers import Raster, reader_of
 
 
 class Scores:
@@ -90,54 +93,50 @@ class Truth:
     """The mask of one image, by windows. A GeoTIFF is never whole in memory, a PNG is.
 
     Args:
-        mask: a file, whose colours and numbers mean what `mask_code` says; or (H, W) class index, 255 = unlabelled.
+        mask: a file, whose colours and numbers mean what `mask_code` says, and which is read at the image's positions
+            where both state one; or (H, W) class index, 255 = unlabelled.
         raster: the image.
         classes: the network's.
 
     Raises:
-        UserError: the mask is damaged, has another size than the image, or most of its pixels hold no class.
+        UserError: the mask is damaged, does not belong to the image, or most of its pixels hold no class.
     """
 
     def __init__(self, mask: Path | Mask, raster: Raster, classes: Classes) -> None:
-        self.classes = mask_code(classes)
+        self.classes, self.raster = mask_code(classes), raster
         self.off = self.seen = 0
+        self.values: Counter[Value] = Counter()
         self._whole: Mask | None = None
         if isinstance(mask, Path):
             self.path = mask
-            header = probe(mask)
-            height, width = header.height, header.width
-        else:
-            self.path = Path("the mask")
+            placement_of(mask, raster)
+            if reader_of(mask).whole:
+                self._whole = read_mask(mask, self.classes, (0, 0, raster.height, raster.width), raster).mask
+            return
+        if mask.shape != (raster.height, raster.width):
             height, width = mask.shape
-        if (height, width) != (raster.height, raster.width):
             raise UserError(
-                f"{self.path} is {width}×{height} but its image is {raster.width}×{raster.height} "
+                f"the image is {raster.width}×{raster.height} but its mask is {width}×{height} "
                 "(width × height)\nthey must be equal: is this the mask of another image?"
             )
-        if not isinstance(mask, Path):
-            if (odd := mask[(mask != IGNORE_INDEX) & (mask >= len(classes))]).size:
-                raise UserError(f"{self.path} has the value {odd[0]}, which is the index of no class, nor 255")
-            self._whole = mask
-        elif not header.is_geotiff:
-            self._whole, _ = read_mask(mask, self.classes, (0, 0, height, width))
+        if (odd := mask[(mask != IGNORE_INDEX) & (mask >= len(classes))]).size:
+            raise UserError(f"the mask has the value {odd[0]}, which is the index of no class, nor 255")
+        self._whole = mask
 
     def read(self, row: int, col: int, height: int, width: int) -> Mask:
         """(height, width) class index, 255 = unlabelled."""
         if self._whole is not None:
             return self._whole[row : row + height, col : col + width]
-        mask, off = read_mask(self.path, self.classes, (row, col, height, width))
-        self.off += off
-        self.seen += mask.size
-        return mask
+        labels = read_mask(self.path, self.classes, (row, col, height, width), self.raster)
+        self.off += labels.off
+        self.seen += labels.mask.size
+        self.values += labels.values
+        return labels.mask
 
     def check(self) -> None:
         """After the last window: raise UserError if most pixels have the colour or number of no class."""
         if 2 * self.off > self.seen > 0:
-            what = "number" if holds_numbers(self.path, self.classes) else "colour"
-            raise UserError(
-                f"{self.path}: {self.off / self.seen:.0%} of the pixels have the {what} of no class\n"
-                f"is this a mask in the {what}s that the network was trained with?"
-            )
+            raise no_class(self.path, self.off, self.seen, self.values, self.classes)
 
 
 def _or_none(value: float) -> float | None:

@@ -1,32 +1,23 @@
 """Pixels of one's own images and masks, whole or by windows."""
 
 import warnings
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from sparse_seg.classes import IGNORE_INDEX, Classes, Image, Mask
 from sparse_seg.errors import UserError
-from sparse_seg.palette import hex_colour
-from sparse_seg.raster.colour_masks import decode_mask
-from sparse_seg.raster.readers import (
-    GEO_SUFFIXES,
-    GeoTiff,
-    PlainImage,
-    Raster,
-    colour_table,
-    import_rasterio,
-    open_geotiff,
-    open_raster,
-    reader_of,
-)
-from sparse_seg.raster.warned import OffPaletteWarning
+from sparse_seg.raster.coding import Value, code_of, shown
+from sparse_seg.raster.held import MOST, open_held, placement_of
+from sparse_seg.raster.placed import Grid
+from sparse_seg.raster.readers import GeoTiff, PlainImage, Raster, open_raster, reader_of
+from sparse_seg.raster.warned import HiddenClassWarning, OffPaletteWarning
 
 Window = tuple[int, int, int, int]
 """row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
@@ -34,7 +25,9 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that is not read yet: its file and that of its mask, if any, and what `raster.formats.Header` says."""
+    """An image that is not read yet: its file and that of its mask, if any, and what `raster.formats.Header` says.
+    aligned: whether the mask lies on another grid, and is read at the image's positions.
+    """
 
     path: Path
     height: int
@@ -46,6 +39,7 @@ class Picture:
     kind: str = "uint8 × 3"
     bands: int = 3
     notes: tuple[str, ...] = ()
+    aligned: bool = False
 
     @property
     def is_geotiff(self) -> bool:
@@ -57,22 +51,27 @@ class Picture:
         return issubclass(reader_of(self.path), PlainImage)
 
 
+ALIGNED = "its mask lies on another grid and is read at the image's positions"
+NO_CRS = "its mask states no CRS and is taken to be in the image's"
+NO_CRS_OF_ITS_OWN = "it states no CRS and is taken to be in that of its mask"
+
+
 def probe(path: Path, mask: Path | None = None) -> Picture:
-    """Read an image's header and check that its mask is equally large.
+    """Read an image's header and that of its mask.
 
-    Raises UserError if a file cannot be opened or the sizes differ.
+    Raises UserError if a file cannot be opened, or the two do not belong together: both state a position, but lie
+    elsewhere, or one states none and their sizes differ.
     """
-    picture = _probe(path)
-    if mask is not None and (other := _probe(mask)) and (other.height, other.width) != (picture.height, picture.width):
-        raise UserError(
-            f"image {path} is {picture.width}×{picture.height} but its mask {mask} is {other.width}×{other.height} "
-            "(width × height)\nthey must be equal: is this the mask of another image?"
-        )
-    return Picture(**{**vars(picture), "mask": mask})
-
-
-def _probe(path: Path) -> Picture:
-    return Picture(path, **vars(reader_of(path).header(path)))
+    picture = Picture(path, **vars(reader_of(path).header(path)))
+    if mask is None:
+        return picture
+    header = reader_of(mask).header(mask)
+    aligned = placement_of(mask, picture, header, f"image {path}") is not None
+    notes = [*picture.notes, *(f"of its mask: {note}" for note in header.notes)]
+    if picture.transform is not None and header.transform is not None and (picture.crs is None) != (header.crs is None):
+        notes.append(NO_CRS if header.crs is None else NO_CRS_OF_ITS_OWN)
+    notes += [ALIGNED] if aligned else []
+    return replace(picture, mask=mask, aligned=aligned, notes=tuple(notes))
 
 
 def read_sample(
@@ -94,9 +93,12 @@ def read_sample(
         if points is not None:
             mask[points[:, 0], points[:, 1]] = points[:, 2]
     else:
-        mask, off = read_mask(picture.mask, classes, window)
-        if off:
-            warnings.warn(OffPaletteWarning(picture.mask, off), stacklevel=2)
+        labels = read_mask(picture.mask, classes, window, picture)
+        mask = labels.mask
+        if labels.off and not labels.blurred:
+            warnings.warn(OffPaletteWarning(picture.mask, labels.off, labels.values), stacklevel=2)
+        if labels.hidden and labels.nodata is not None:
+            warnings.warn(HiddenClassWarning(picture.mask, labels.hidden, labels.nodata), stacklevel=2)
     mask[~valid] = IGNORE_INDEX
     return image, mask
 
@@ -124,113 +126,87 @@ def _held(path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] 
         return stack.enter_context(open_raster(path, bands, scale, alpha))
 
 
-def holds_numbers(path: Path, classes: Classes) -> bool:
-    """Whether a mask's values are the classes' indices: one band without a palette, and the classes have indices."""
-    if classes.indices is None:
-        return False
-    if path.suffix.lower() in GEO_SUFFIXES:
-        with open_geotiff(path) as file:
-            return _is_numbered(file, classes)
-    with PIL.Image.open(path) as file:
-        return file.mode in ("L", "1") or file.mode.startswith("I")
+class Labels(NamedTuple):
+    """A window of a mask. mask: class or 255, (H, W) uint8. off: how many pixels hold neither a class nor unlabelled.
+    values: the most frequent of those, as number or colour. hidden: how many hold the number `nodata` of a class that
+    the file calls no data. blurred: whether those that are off lie between the colours of a lossy file.
+    """
+
+    mask: Mask
+    off: int
+    values: Counter[Value]
+    hidden: int
+    nodata: int | None
+    blurred: bool
 
 
-def _is_numbered(file: Any, classes: Classes) -> bool:
-    return classes.indices is not None and bool(file.count == 1 and colour_table(file) is None)
+def read_mask(path: Path, classes: Classes, window: Window, grid: Grid) -> Labels:
+    """Read a window of a mask at the pixels of its image.
 
+    Args:
+        path: the mask.
+        classes: what its numbers or colours mean.
+        window: of the image's pixels.
+        grid: the image. Where both state a position, the mask is read at the image's: of each pixel the nearest of the
+            mask, unlabelled where there is none. Else it must be equally large.
 
-def read_mask(path: Path, classes: Classes, window: Window) -> tuple[Mask, int]:
-    """Read a window of a mask: class number or 255, and how many pixels hold neither a class nor unlabelled.
-
-    Raises UserError if the file is damaged, or, read as a whole, more than half of the pixels are such.
+    Raises:
+        UserError: the file is damaged, of another size, or lies elsewhere; its values are ambiguous; or, read as a
+            whole, more than half of the pixels hold no class.
     """
     row, col, height, width = window
-    out = np.full((height, width), IGNORE_INDEX, np.uint8)
-    if path.suffix.lower() not in GEO_SUFFIXES:
-        mask, off = _whole_mask(path, classes)
-        part = mask[row : row + height, col : col + width]
-        out[: part.shape[0], : part.shape[1]] = part
-        return out, off if part.shape == mask.shape else 0
-    with open_geotiff(path) as file:
-        rasterio = import_rasterio()
-        from rasterio.windows import Window as Rectangle
-
-        inner = Rectangle(col, row, min(width, file.width - col), min(height, file.height - row))
-        try:
-            values = file.read(window=inner)
-            valid = file.read_masks([1, 2, 3] if file.count >= 3 else [1], window=inner).any(0)
-        except rasterio.errors.RasterioError as error:
-            raise UserError(f"{path} is damaged: {error}\nreplace it by an intact copy") from error
-        if _is_numbered(file, classes):
-            held = values[0]
-            mask, unknown = _numbered(held, classes)
-        else:
-            held = _rgb(values, colour_table(file) if file.count == 1 else None)
-            mask, unknown = _coloured(held, classes)
-        whole = inner.height == file.height and inner.width == file.width
-    unknown &= valid
-    off = int(np.count_nonzero(unknown))
-    if whole and 2 * off > mask.size:
-        raise _foreign(path, off / mask.size, held[unknown], classes)
-    mask[~valid] = IGNORE_INDEX
-    out[: mask.shape[0], : mask.shape[1]] = mask
-    return out, off
+    mask = np.full((height, width), IGNORE_INDEX, np.uint8)
+    with open_held(path, grid) as held:
+        code = code_of(held, classes)
+        inner = min(height, held.height - row), min(width, held.width - col)
+        values, valid = held.read(row, col, *inner)
+        mask[: inner[0], : inner[1]], unknown = code.decode(held, values, valid)
+        off = int(np.count_nonzero(unknown))
+        foreign = code.count(held, values[unknown]) if off and not held.lossy else Counter()
+        if not held.lossy and inner == (held.height, held.width) and 2 * off > unknown.size:
+            raise no_class(path, off, unknown.size, foreign, classes)
+        hidden = 0
+        if held.nodata is not None and held.nodata in (classes.indices or ()) and not classes.blank:
+            hidden = int(np.count_nonzero(values[valid] == held.nodata))
+    return Labels(mask, off, Counter(dict(foreign.most_common(8))), hidden, held.nodata, held.lossy)
 
 
-@lru_cache(maxsize=1)
-def _whole_mask(path: Path, classes: Classes) -> tuple[Mask, int]:
-    if not holds_numbers(path, classes):
-        return decode_mask(path, classes)
-    with PIL.Image.open(path) as file:
-        try:
-            values = np.asarray(file.convert("L") if file.mode == "1" else file)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} is damaged or no image: {error}\nreplace it by an intact copy") from error
-    mask, unknown = _numbered(values, classes)
-    off = int(np.count_nonzero(unknown))
-    if 2 * off > mask.size:
-        raise _foreign(path, off / mask.size, values[unknown], classes)
-    return mask, off
+@dataclass
+class Counted:
+    """What a whole mask says. pixels: of each class. total: of all. off: of those that hold no class. values: the most
+    frequent of those, as number or colour.
+    """
+
+    pixels: NDArray[np.int64]
+    total: int
+    off: int
+    values: Counter[Value]
 
 
-def _rgb(values: NDArray[Any], palette: NDArray[np.uint8] | None) -> NDArray[Any]:
-    """values: (bands, H, W) of a GeoTIFF → colours (H, W, 3)."""
-    if palette is None:
-        return np.stack([values[k if len(values) >= 3 else 0] for k in range(3)], axis=-1)
-    return np.asarray(palette[values[0]])
+def count_mask(path: Path, classes: Classes, grid: Grid) -> Counted:
+    """Count the pixels of a mask as `read_mask` reads it, a large one by parts. Raises UserError as that does."""
+    pixels, off, values = np.zeros(IGNORE_INDEX + 1, np.int64), 0, Counter[Value]()
+    step = max(1, MOST // max(grid.width, 1))
+    for row in range(0, grid.height, step):
+        labels = read_mask(path, classes, (row, 0, min(step, grid.height - row), grid.width), grid)
+        pixels += np.bincount(labels.mask.ravel(), minlength=IGNORE_INDEX + 1)
+        off += labels.off
+        values += labels.values
+    total = int(pixels.sum())
+    if values and 2 * off > total:
+        raise no_class(path, off, total, values, classes)
+    return Counted(pixels[: len(classes)], total, off, values)
 
 
-def _coloured(rgb: NDArray[Any], classes: Classes) -> tuple[Mask, NDArray[np.bool_]]:
-    """rgb: (H, W, 3) → class number or 255, and what is neither the colour of a class nor of unlabelled."""
-    mask = np.full(rgb.shape[:2], IGNORE_INDEX, np.uint8)
-    unknown = np.ones(rgb.shape[:2], np.bool_)
-    for index, colour in enumerate(classes.colours + classes.unlabelled):
-        hit = (rgb == colour).all(-1)
-        if index < len(classes):
-            mask[hit] = index
-        unknown &= ~hit
-    return mask, unknown
-
-
-def _numbered(values: NDArray[Any], classes: Classes) -> tuple[Mask, NDArray[np.bool_]]:
-    """values: (H, W) of class indices → class number or 255, and what is neither a class nor unlabelled."""
-    mask = np.full(values.shape, IGNORE_INDEX, np.uint8)
-    unknown = values != IGNORE_INDEX
-    for number, index in enumerate(classes.indices or ()):
-        mask[values == index] = number
-    unknown &= (mask == IGNORE_INDEX) & ~np.isin(values, classes.blank)
-    return mask, unknown
-
-
-def _foreign(path: Path, share: float, values: NDArray[Any], classes: Classes) -> UserError:
-    """values: numbers (N,) or colours (N, 3) of the pixels that hold no class."""
-    kinds, counts = np.unique(values, axis=0, return_counts=True)
-    top = kinds[np.argsort(-counts)[:3]].tolist()
-    most = [hex_colour(v) if values.ndim == 2 and values.dtype.kind in "iu" else str(v) for v in top]
-    theirs = map(hex_colour, classes.colours) if values.ndim == 2 else map(str, classes.indices or ())
+def no_class(path: Path, off: int, pixels: int, values: Counter[Value], classes: Classes) -> UserError:
+    """What to say of a mask of which too many pixels, `off` of them, hold values of no class."""
+    top = values.most_common(3)
+    most = ", ".join(f"{shown(value)} ({n / pixels:.0%})" for value, n in top)
+    coloured = bool(top) and isinstance(top[0][0], tuple)
+    theirs = map(shown, classes.colours if coloured or classes.indices is None else classes.indices)
     known = ", ".join(f"{name} {own}" for name, own in zip(classes.names, theirs, strict=True))
     return UserError(
-        f"{path}: {share:.0%} of the pixels hold the value of no class, mostly {', '.join(most)}\n"
+        f"{path}: {off / pixels:.0%} of the pixels hold the value of no class, mostly {most}\n"
         f"the classes are {known}: is this a mask of theirs? The classes.yaml of training says which values they have, "
         "and which mean unlabelled"
     )

@@ -14,8 +14,7 @@ from sparse_seg.raster.formats import Header, Raster, Window, chosen_bands, need
 from sparse_seg.raster.images import open_image
 
 
-@register(".jpg", ".jpeg")
-@register(".png", masks=True)
+@register(".png", ".jpg", ".jpeg", masks=True)
 class PlainImage(Raster):
     """PNG and JPEG, through Pillow; held decoded, at up to four bytes per pixel."""
 
@@ -54,7 +53,7 @@ class PlainImage(Raster):
             raise UserError(f"{path} is too large for its format: save it as GeoTIFF ({error})") from error
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
             raise UserError(
-                f"{path} is damaged or no image: {error}\nreplace it by an intact copy, or move it away"
+                f"{path} is damaged or no image: {error}\nreplace it by an intact copy (`make data` does so for Dubai)"
             ) from error
 
     @classmethod

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from folders import decode_mask
 
 from sparse_seg.classes import LAND_COVER, Classes
 from sparse_seg.data.dubai import dubai_samples, find_root, read_registry
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.errors import UserError
-from sparse_seg.raster.colour_masks import decode_mask
 from sparse_seg.raster.images import read_image
 from sparse_seg.raster.warned import OffPaletteWarning
 
@@ -76,7 +76,7 @@ def test_unknown_palette_is_refused_with_its_colours(tmp_path: Path, encoding: s
     with pytest.raises(UserError) as error:
         decode_mask(path, LAND_COVER)
     first, second = str(error.value).split("\n")
-    assert first == f"{path}: 75% of the pixels have the colour of no class, mostly #50E3C2 (50%), #010203 (25%)"
+    assert first == f"{path}: 75% of the pixels hold the value of no class, mostly #50E3C2 (50%), #010203 (25%)"
     assert "Water #E2A929" in second
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli import SMALL, train
+from folders import decode_mask
 from PIL import Image
 
 from sparse_seg.classes import LAND_COVER
 from sparse_seg.data.__main__ import main as data_main
 from sparse_seg.data.dubai import find_root
-from sparse_seg.data.pairs import decode_mask
 from sparse_seg.predict import __main__ as predict
 from sparse_seg.suggest import __main__ as suggest
 

@@ -163,7 +163,7 @@ def test_images_and_masks_must_belong_together(tmp_path: Path) -> None:
     image = np.zeros((40, 50, 3), np.uint8)
     with pytest.raises(ss.UserError, match="2 images but 1 masks"):
         bright().evaluate([image, image], [image[..., 0]])
-    with pytest.raises(ss.UserError, match="the mask is 40×50 but its image is 50×40"):
+    with pytest.raises(ss.UserError, match="the image is 50×40 but its mask is 40×50"):
         bright().evaluate([image], [image[..., 0].T])
     with pytest.raises(ss.UserError, match=r"^masks=.*is a folder, but images are arrays"):
         bright().evaluate([image], tmp_path)
