@@ -276,7 +276,7 @@ def remove(image: Path, mask: Path) -> str:
 
 def recolour(image: Path, mask: Path) -> str:
     PIL.Image.new("RGB", (24, 20), (0x50, 0xE3, 0xC2)).save(mask)
-    return f"{mask}: 100% of the pixels have the colour of no class, mostly #50E3C2 (100%)"
+    return f"{mask}: 100% of the pixels hold the value of no class, mostly #50E3C2 (100%)"
 
 
 @pytest.mark.parametrize("damage", [truncate, shrink, remove, recolour])
