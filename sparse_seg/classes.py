@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Classes:
         blank: numbers that mean unlabelled there, beside 255.
 
     Raises:
-        ValueError: colours or indices are not one per class.
+        ValueError: colours or indices are not one per class, or a number is out of 0..255.
 
     Example:
         >>> classes = Classes(("Water", "Land"), ((0, 0, 255), (0, 255, 0)))
@@ -48,6 +49,9 @@ class Classes:
             raise ValueError(f"{len(self.names)} class names but {len(self.colours)} colours")
         if self.indices is not None and len(self.indices) != len(self.names):
             raise ValueError(f"{len(self.names)} classes but {len(self.indices)} indices")
+        numbers = [*chain(*self.colours, *self.unlabelled), *(self.indices or ())]
+        if wrong := [number for number in numbers if not 0 <= number <= 255]:
+            raise ValueError(f"{wrong[0]} is no number from 0 to 255")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -39,6 +39,10 @@ def read_classes(path: Path) -> Classes:
     entries = content.get("classes") if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: there must be a list `classes:` with entries such as {EXAMPLE}")
+    if len(entries) > IGNORE_INDEX:
+        raise UserError(
+            f"{path}: there are {len(entries)} classes; {IGNORE_INDEX} is the most that a mask of bytes has"
+        )
     top = _keys(content, str(path), ("classes", "unlabelled", "ignore")) if isinstance(content, dict) else {}
     names, colours, given = [], [], []
     usual = usual_colours(len(entries))
@@ -70,8 +74,6 @@ def read_classes(path: Path) -> Classes:
         raise UserError(f"{path}: {clash_index[0]} is the index of a class and unlabelled or to ignore, too")
     if len(names) == 1:
         raise UserError(f"{path}: there is one class; a network tells two or more apart, so list what else there is")
-    if len(names) > IGNORE_INDEX:
-        raise UserError(f"{path}: there are {len(names)} classes; {IGNORE_INDEX} is the most that a mask of bytes has")
     return Classes(tuple(names), tuple(colours), tuple(unlabelled), indices, tuple(blank))
 
 
