@@ -59,6 +59,7 @@ class Raster(ABC):
         count: how many bands `read` returns.
         crs: rasterio's CRS or None.
         transform: the affine transform of pixel (column, row) to the CRS, None where the file has none.
+        gcps: rasterio's ground control points that the transform is made of; empty elsewhere.
         whole: of the class: whether the image is decoded as a whole when it is opened, and nothing stays open.
     """
 
@@ -69,6 +70,7 @@ class Raster(ABC):
     count: int
     crs: Any = None
     transform: Any = None
+    gcps: tuple[Any, ...] = ()
 
     @abstractmethod
     def __init__(
@@ -96,7 +98,8 @@ class Raster(ABC):
         """Read a window that lies within the image.
 
         Returns the image, uint8 (height, width, count), and valid, bool (height, width): False where the nodata value
-        in all bands read, an alpha band, a mask or a NaN says that there is no image. The image is 0 there.
+        in all bands read, an alpha band, a mask or a value that is not finite says that there is no image. The image is
+        0 there.
 
         Raises:
             UserError: the file is damaged.
@@ -107,6 +110,10 @@ class Raster(ABC):
         image, valid = self._read(row, col, height, width)
         image[~valid] = 0
         return image, valid
+
+    def transparency(self, row: int, col: int, height: int, width: int) -> NDArray[Any] | None:
+        """The alpha band (height, width) of a window, where it hides pixels; None where no band does."""
+        return None
 
     @abstractmethod
     def _read(self, row: int, col: int, height: int, width: int) -> Window: ...
@@ -159,12 +166,12 @@ def open_raster(
     """Open an image for reading by windows.
 
     path: a file with one of SUFFIXES. bands: the numbers of the bands to read, from 1 as in GDAL and in any order; None
-    for the first three without alpha, or a single one three times. A band of a GeoTIFF that is marked as alpha is an
-    image like the others where `bands` names it: unless told otherwise, GDAL marks the fourth of four uint8 bands so.
-    A palette is looked up.
+    for the first three without alpha, or a single one three times. A band that is marked as alpha is an image like the
+    others where `bands` names it: unless told otherwise, GDAL marks the fourth of four uint8 bands so. A palette is
+    looked up.
     scale: (low, high), the values that become 0 and 255 with all between in proportion and all beyond clipped. uint8
     is taken as it is, with or without a scale; every other type needs one.
-    alpha: False: a band that is marked as alpha hides nothing.
+    alpha: False: a band that is marked as alpha is one like the others, and hides nothing.
 
     Raises:
         UserError: no such file, damaged, no such band, or a type other than uint8 without a scale.
@@ -208,5 +215,6 @@ def needed_scale(path: Path, dtype: str, scale: Sequence[float] | None) -> Scale
 def to_uint8(values: NDArray[Any], scale: Scale) -> NDArray[np.uint8]:
     """Values of any type → uint8, in proportion between those of black and white; NaN is black."""
     low, high = scale
-    scaled = np.clip((values.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+    with np.errstate(over="ignore", invalid="ignore"):  # of what is beyond any scale, as a float64 of no data
+        scaled = np.clip((values.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
     return np.asarray(np.rint(np.nan_to_num(scaled, copy=False)), np.uint8)

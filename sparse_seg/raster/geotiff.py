@@ -1,7 +1,5 @@
-"""GeoTIFF files, through rasterio."""
+"""GeoTIFF, JPEG 2000 and VRT files, read by windows through rasterio."""
 
-import os
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,36 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.errors import UserError
 from sparse_seg.raster.formats import Header, Raster, Window, chosen_bands, needed_scale, register, to_uint8
-
-GEO_SUFFIXES = (".tif", ".tiff")
-
-
-def import_rasterio() -> Any:
-    """The rasterio module. Raises UserError if it is not installed."""
-    try:
-        import rasterio
-    except ImportError as e:
-        raise UserError(f"GeoTIFF files need rasterio ({e}): pip install -e '.[geo]'") from e
-    return rasterio
-
-
-def gdal_env() -> Any:
-    """A context with 256 MB for GDAL's cache of decoded blocks, which by itself takes 5 % of the machine's memory."""
-    own = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": 256}
-    return import_rasterio().Env(**own)
-
-
-def open_geotiff(path: Path) -> Any:
-    """An open GeoTIFF, as rasterio's. Raises UserError if it cannot be opened."""
-    rasterio = import_rasterio()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            return rasterio.open(path, driver="GTiff")
-    except rasterio.errors.RasterioError as error:
-        raise UserError(f"{path} is damaged or no GeoTIFF: {error}\nreplace it by an intact copy") from error
+from sparse_seg.raster.geofile import GEO_SUFFIXES, import_rasterio, open_geotiff
 
 
 @register(*GEO_SUFFIXES, masks=True)
@@ -54,30 +24,18 @@ class GeoTiff(Raster):
         stack: ExitStack,
         alpha: bool = True,
     ) -> None:
-        self.path = path
-        rasterio = import_rasterio()
-        self._error = rasterio.errors.RasterioError
-        if not path.is_file():
-            raise UserError(f"cannot open {path}: no such file")
-        stack.enter_context(gdal_env())
-        with warnings.catch_warnings():
-            # Whether there is a transform, the caller sees.
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            try:
-                # The driver is named, since others follow what the file says to files elsewhere.
-                file = self._file = stack.enter_context(rasterio.open(path, driver="GTiff"))
-            except self._error as e:
-                raise _damaged(path, e) from e
-            self.transform = None if file.transform.is_identity else file.transform
-        self.height, self.width, self.crs = file.height, file.width, file.crs
-        self._palette, self._scale = colour_table(file), None
+        file = self._file = stack.enter_context(open_geotiff(path))
+        self.height, self.width, self.crs, self.transform = file.height, file.width, file.crs, file.transform
+        self.gcps = file.gcps
+        self._palette, self._clear, self._scale, self._alpha = colour_table(file), _clear_values(file), None, None
         if self._palette is not None:
             chosen = chosen_bands(path, bands, [1, 2, 3])
             self._channels, self._bands, self.count = [b - 1 for b in chosen], [1], len(chosen)
             return
-        alpha = rasterio.enums.ColorInterp.alpha
-        colour = [i + 1 for i, c in enumerate(file.colorinterp) if c != alpha]
-        self._bands = chosen_bands(path, bands, colour, list(range(1, file.count + 1)))
+        marked = [k for k, colour in enumerate(file.colorinterp, 1) if alpha and colour.name == "alpha"]
+        every = list(range(1, file.count + 1))
+        self._bands = chosen_bands(path, bands, [k for k in every if k not in marked], every)
+        self._alpha = next((k for k in marked if k not in self._bands), None)
         self.count = len(self._bands)
         types = {str(file.dtypes[b - 1]) for b in self._bands}
         self._scale = needed_scale(path, ", ".join(sorted(types)), scale) if types != {"uint8"} else None
@@ -85,48 +43,63 @@ class GeoTiff(Raster):
     @classmethod
     def header(cls, path: Path) -> Header:
         with open_geotiff(path) as file:
-            transform = None if file.transform.is_identity else file.transform
             kind = f"{'/'.join(dict.fromkeys(file.dtypes))} × {file.count}"
             has_alpha = any(c.name == "alpha" for c in file.colorinterp)
-            return Header(file.height, file.width, file.crs, transform, has_alpha, kind, file.count)
+            return Header(
+                file.height, file.width, file.crs, file.transform, has_alpha, kind, file.count, tuple(file.notes)
+            )
+
+    def transparency(self, row: int, col: int, height: int, width: int) -> NDArray[Any] | None:
+        if self._alpha is None:
+            return None
+        return np.asarray(self._file.read(self._alpha, window=((row, row + height), (col, col + width))))
 
     def _read(self, row: int, col: int, height: int, width: int) -> Window:
-        from rasterio.windows import Window as Rectangle
-
-        window = Rectangle(col, row, width, height)
+        window = ((row, row + height), (col, col + width))
         each = sorted(set(self._bands))
         order = [each.index(b) for b in self._bands]
-        try:
-            values = self._file.read(each, window=window)
-            valid = self._file.read_masks(each, window=window).any(0)
-        except self._error as e:
-            raise _damaged(self.path, e) from e
+        values = self._file.read(each, window=window)
+        valid = self._stated(each, window)
+        if (alpha := self.transparency(row, col, height, width)) is not None:
+            valid &= alpha > 0
         if values.dtype.kind == "f":
-            valid &= ~np.isnan(values).any(0)
+            valid &= np.isfinite(values).all(0)
         if self._scale is not None:
             values = to_uint8(values, self._scale)
         image = values[order].transpose(1, 2, 0)
         if self._palette is not None:
+            valid &= ~np.isin(image[..., 0], self._clear)
             image = self._palette[image[..., 0]][..., self._channels]
         return np.ascontiguousarray(image), valid
+
+    def _stated(self, bands: list[int], window: Any) -> NDArray[np.bool_]:
+        """Where nodata or a mask of the file does not say that there is no image; alpha bands do not count."""
+        by_alpha = import_rasterio().enums.MaskFlags.alpha
+        stated = [b for b in bands if by_alpha not in self._file.mask_flag_enums[b - 1]]
+        if len(stated) < len(bands):
+            (top, bottom), (left, right) = window
+            return np.ones((bottom - top, right - left), np.bool_)
+        return np.asarray(self._file.read_masks(bands, window=window).any(0))
 
 
 def colour_table(file: Any) -> NDArray[np.uint8] | None:
     """The colours (256 or 65536, 3) of the values in the first band of an open GeoTIFF; None if it has no palette."""
-    size = {"uint8": 2**8, "uint16": 2**16}.get(file.dtypes[0])
-    try:
-        entries = file.colormap(1) if size else {}
-    except ValueError:  # so says rasterio where there is none
+    entries = _entries(file)
+    if not entries:
         return None
-    if not size or not entries:
-        return None
-    table = np.zeros((size, 3), np.uint8)
+    table = np.zeros((2**8 if file.dtypes[0] == "uint8" else 2**16, 3), np.uint8)
     for value, rgba in entries.items():
         table[value] = rgba[:3]
     return table
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    error = error.__cause__ if isinstance(error.__cause__, Exception) else error  # "Read failed" says nothing
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(f"{path} is damaged or no GeoTIFF: {line}\nreplace it by an intact copy")
+def _entries(file: Any) -> dict[int, tuple[int, int, int, int]]:
+    try:
+        return dict(file.colormap(1)) if file.dtypes[0] in ("uint8", "uint16") else {}
+    except ValueError:  # so says rasterio where there is none
+        return {}
+
+
+def _clear_values(file: Any) -> list[int]:
+    """The values whose colour is transparent."""
+    return [value for value, rgba in _entries(file).items() if rgba[3] == 0]

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_seg.raster.geotiff import gdal_env
+from sparse_seg.raster.geofile import gdal_env
 
 SAME = 0.5
 """Pixels by which the corners of two grids may differ: within it, the nearest pixel is the one of the same number."""

@@ -103,7 +103,7 @@ def refuse(root: Path, message: str, **options: object) -> None:
 def test_what_a_folder_lacks_is_named_with_the_way_out(tmp_path: Path) -> None:
     refuse(None, "data.root=FOLDER")  # type: ignore[arg-type]
     refuse(tmp_path / "none", "is no folder")
-    refuse(tmp_path, "no image (.tif, .tiff, .png, .jpg, .jpeg) in")
+    refuse(tmp_path, "no image (.tif, .tiff, .jp2, .vrt, .png, .jpg, .jpeg) in")
     root = make(tmp_path / "own", ["a.png"], masked=[])
     refuse(root, "has neither masks in masks nor points.csv")
     refuse(root, "is no pattern", images="images/**/*.png")

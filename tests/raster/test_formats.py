@@ -81,7 +81,7 @@ def test_predict_finds_and_opens_a_registered_format(root: Path) -> None:
 
 
 def test_lists_of_suffixes_are_what_is_registered(root: Path) -> None:
-    assert list(SUFFIXES) == [".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy"]
-    assert list(MASK_SUFFIXES) == [".tif", ".tiff", ".png", ".jpg", ".jpeg"]
+    assert list(SUFFIXES) == [".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg", ".npy"]
+    assert list(MASK_SUFFIXES) == [".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg"]
     with pytest.raises(UserError, match=r"a\.gif is no image .* \.jpeg, \.npy$"), open_raster(root / "a.gif"):
         pass
