@@ -12,7 +12,6 @@ from sparse_seg.palette import hex_colour
 FOREIGN = 0.01
 """Share of the labelled pixels of all masks that may hold no class."""
 CHUNK = 2**26
-GO_ON = "data.allow_empty_classes=true goes on all the same"
 
 
 def foreign_problem(arrays: Arrays) -> str | None:
@@ -30,7 +29,7 @@ def foreign_problem(arrays: Arrays) -> str | None:
     (first, _), *_ = foreign.files.most_common(1)
     return (
         f"{share:.1%} of the labelled pixels of {len(foreign.files)} masks, such as {first}, hold no class: {values}\n"
-        "give the class that it is this colour or index in classes.yaml, or list it there under unlabelled; " + GO_ON
+        "give the class that it is this colour or index in classes.yaml, or list it there under unlabelled"
     )
 
 
@@ -47,7 +46,7 @@ def empty_problem(empty: Sequence[int], classes: Classes, arrays: Arrays, where:
     names = ", ".join(classes.names[k] for k in empty)
     what = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
     cause = _cause(empty[0], classes, arrays) if masks else "\nlabel it, or leave it out of classes.yaml"
-    return f"{what} no labelled pixel in {where}{cause}; {GO_ON}"
+    return f"{what} no labelled pixel in {where}{cause}"
 
 
 def _cause(index: int, classes: Classes, arrays: Arrays) -> str:

@@ -127,8 +127,6 @@ class SparsePointsDataModule(L.LightningDataModule):
         if self._train is not None:
             return
         arrays = self._arrays = prepare(self.samples, self.size, self.cache_dir)
-        for note in arrays.seen.notes:
-            rank_zero_warn(note)
         held_out: Mapping[int, Points] = self._held_out() if self.scored_on == "points" else {}
         validating = {k: self._cells(i, held_out[i]) for k, i in enumerate(self.val_indices) if i in held_out}
         if validating and not any(len(cells) for cells, _ in validating.values()):
@@ -148,6 +146,8 @@ class SparsePointsDataModule(L.LightningDataModule):
                 training[k] = _without(training[k], validating[both[i]])
         targets = self._count(Targets(Rows(arrays.masks, self.train_indices), training))
         self._check_classes()
+        for note in arrays.seen.notes:
+            rank_zero_warn(note)
         self._train = SegmentationDataset(
             Rows(arrays.images, self.train_indices), targets, self.augment, self.seed, self.views
         )
@@ -189,7 +189,10 @@ class SparsePointsDataModule(L.LightningDataModule):
             if counts[:IGNORE_INDEX].any():
                 labelled.append(k)
         if not labelled:
-            raise UserError(f"no training image has a labelled pixel (points={self.points}, {len(targets)} images)")
+            why = "".join(f"\n{note}" for note in self._arrays.seen.notes[:1])
+            raise UserError(
+                f"no training image has a labelled pixel (points={self.points}, {len(targets)} images){why}"
+            )
         self.class_counts = total.tolist()
         if self.keep_empty:
             return targets
@@ -204,7 +207,7 @@ class SparsePointsDataModule(L.LightningDataModule):
             where = f"any of the {len(self.train_indices)} training images (points={self.points})"
             problem = empty_problem(empty, self.classes, self._arrays, where, self.scored_on == "masks")
         if problem and not self.allow_empty_classes:
-            raise UserError(problem)
+            raise UserError(f"{problem}; data.allow_empty_classes=true goes on all the same")
         if problem:
             rank_zero_warn(problem)
 

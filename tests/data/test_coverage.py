@@ -1,11 +1,12 @@
 """A class that comes out empty, and masks that hold what no class is, stop a run before it starts, with the cause."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-from folders import index_map, make, picture, save_mask, save_tif
+from folders import COLOURS, index_map, make, picture, save_mask, save_tif
 
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.data.folder import folder
@@ -40,6 +41,61 @@ def refusal(root: Path, **options: bool) -> str:
     return message
 
 
+def test_a_wrong_colour_is_named_with_the_colour_that_is_there(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    for k in range(4):
+        index = index_map(k)
+        index[:32][index[:32] == 2] = 1  # of classes that cover most of a mask, the mask itself says so
+        PIL.Image.fromarray(picture(index)).save(root / "images" / f"{k}.png")
+        save_mask(root / "masks" / f"{k}.png", index)
+    text = (root / "classes.yaml").read_text()
+    (root / "classes.yaml").write_text(text.replace("[110, 193, 228]", "[110, 193, 220]"))
+    message = refusal(root)
+    pixels = sum(int((index_map(k)[32:] == 2).sum()) for k in range(4))
+    assert f"of 4 masks, such as {root / 'masks'}" in message
+    assert f"hold no class: #6EC1E4 ({pixels:,} pixels)" in message
+    data = data_of(root, allow=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data.setup()
+    assert data.class_counts[2] == 0
+    said = [str(w.message) for w in caught]
+    assert said[0] == message.split("; data.allow")[0]
+    assert "hold no class and count as unlabelled, mostly #6EC1E4" in said[1]
+
+
+def test_one_in_a_hundred_may_hold_no_class_and_it_is_said(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    for k in range(4):
+        index = index_map(k)
+        PIL.Image.fromarray(picture(index)).save(root / "images" / f"{k}.png")
+        colours = np.array(COLOURS, np.uint8)[index]
+        colours[0, :19] = 0  # of 1920 pixels
+        (root / "masks").mkdir(exist_ok=True)
+        PIL.Image.fromarray(colours).save(root / "masks" / f"{k}.png")
+    for _ in range(2):  # the second time from the cache
+        with pytest.warns(UserWarning, match=r"76 pixels of 4 masks .* mostly #000000 \(76\)"):
+            data_of(root).setup()
+    colours[0, :25] = 0
+    for k in range(4):
+        PIL.Image.fromarray(colours).save(root / "masks" / f"{k}.png")
+    assert "1.3% of the labelled pixels" in refusal(root)
+
+
+def test_a_class_whose_number_is_nodata_is_refused_with_the_reason(tmp_path: Path) -> None:
+    root = numbered(tmp_path / "own", [0, 1, 2], nodata=0)
+    (root / "classes.yaml").write_text(CLASSES.format(0, 1, 2))
+    message = refusal(root)
+    pixels = sum(int((index_map(k) == 0).sum()) for k in range(4))
+    assert message.startswith("class Ground has no labelled pixel in any of the")
+    assert f"its index 0 is the nodata value that masks such as {root / 'masks'}" in message
+    assert f"hides {pixels:,} pixels" in message
+    (root / "classes.yaml").write_text(CLASSES.format(0, 1, 2) + "ignore: 255\n")
+    data = data_of(root, points="all")
+    data.setup()
+    assert data.class_counts[0] > 0
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
 def test_black_and_white_masks_of_classes_0_and_1_are_refused_with_index_255(tmp_path: Path, suffix: str) -> None:
     root = make(tmp_path / "own", [], masked=[])
@@ -55,6 +111,10 @@ def test_black_and_white_masks_of_classes_0_and_1_are_refused_with_index_255(tmp
     message = refusal(root)
     assert "class Building has no labelled pixel" in message
     assert "`index: 255` and `ignore: 254`" in message
+    (root / "classes.yaml").write_text("classes: [{name: Rest, index: 0}, {name: Building, index: 255}]\nignore: 254\n")
+    data = data_of(root, points="all")
+    data.setup()
+    assert all(data.class_counts)
 
 
 def test_a_class_that_only_validation_has_is_empty_too(tmp_path: Path) -> None:
@@ -87,3 +147,12 @@ def test_points_alone_say_which_class_lacks_one(tmp_path: Path) -> None:
     message = refusal(root)
     assert message.startswith("class Road has no labelled pixel in any of the 2 training images (points=5)\n")
     assert "label it, or leave it out of classes.yaml" in message
+
+
+def test_where_nodata_hides_all_that_is_said(tmp_path: Path) -> None:
+    root = numbered(tmp_path / "own", [1, 1, 1], nodata=1)
+    (root / "classes.yaml").write_text(CLASSES.format(0, 1, 2))
+    with pytest.raises(
+        UserError, match=r"^no training image has a labelled pixel .*\n7,680 pixels .* hold 1, the nodata"
+    ):
+        data_of(root).setup()
