@@ -136,7 +136,7 @@ def folder(
         places = {key: Place(p.height, p.width, p.crs, p.transform, p.path) for key, p in pictures.items()}
         labels = label_names(known.names, known.indices)
         points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, points_crs)
-        notes += [bad.note(files.points)] if bad.counts else []
+        notes += [note] if (note := bad.note(files.points)) else []
         if not any(len(p) for p in points.values()) and not files.masks:
             raise UserError(f"{files.points} holds no point that can be used")
     used = [key for key in sorted(pictures) if key in files.masks or len(points.get(key, ()))]

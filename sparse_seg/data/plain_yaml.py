@@ -36,7 +36,7 @@ def read_plain_yaml(path: Path) -> Value:
         UserError: it cannot be read, is no YAML, larger than 1 MiB, nested deeper than 8, refers within itself, has a
             key twice, or a colour without quotes.
     """
-    text = read_text(path, "YAML", MOST)
+    text = read_text(path, "YAML file", MOST)
     try:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.BaseLoader):

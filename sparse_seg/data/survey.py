@@ -169,9 +169,11 @@ def _points(files: Files, found: Found, classes: Classes, crs: str | None) -> tu
         most = max([most, *np.bincount(rows[:, 2]).tolist()])
     per_class = ", ".join(f"{name} {counts[k]}" for k, name in enumerate(classes.names))
     lines = [f"points    {counts.total()} on {len(points)} images in {files.points}: {per_class}"]
+    note = bad.note(files.points)
     if bad.counts:
         try:
             read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, Bad(), crs)
         except UserError as error:
-            lines.append(f"          {bad.note(files.points)}; the first: {_first(error)}")
+            note += f"; the first: {_first(error)}"
+    lines += [f"          {note}"] if note else []
     return lines, most

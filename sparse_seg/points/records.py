@@ -20,6 +20,13 @@ ALIASES = {
 
 PIXEL = "pixel"
 """As a CRS: columns and rows."""
+IMAGE = "image"
+"""As a CRS: the coordinates of the images, whatever these are."""
+
+
+def as_source(crs: str) -> str:
+    """A CRS as a user writes it; `pixel` and `image` in any case of letters."""
+    return {PIXEL: PIXEL, "pixels": PIXEL, IMAGE: IMAGE, "images": IMAGE}.get(crs.strip().lower(), crs)
 
 
 class Pointed(Protocol):
@@ -55,18 +62,22 @@ class Images:
     """What a reader of points may need to know of the images.
 
     names: what a file may call an image. places: id → size and map position. crs: of map coordinates, as the user says
-    it, "pixel" for columns and rows, None for what the file says.
+    it, "pixel" for columns and rows, "image" for the images' own coordinates, None for what the file says.
     """
 
     names: Names
     places: Mapping[str, Place]
     crs: str | None = None
 
+    def source(self) -> str | None:
+        """What the user says that coordinates are in, None if nothing."""
+        return as_source(str(self.crs)) if self.crs else None
+
 
 @dataclass(frozen=True)
 class Point:
-    """where: file and line. image: as the file says it, None where the map position decides. x, y: pixels (column, row)
-    or map coordinates. label: class name or index as the file says it.
+    """where: file and line. image: as the file says it. x, y: pixels (column, row). label: class name or index as the
+    file says it. placed: whether map coordinates became these pixels.
     """
 
     where: str
@@ -74,14 +85,18 @@ class Point:
     x: float
     y: float
     label: str
+    placed: bool = False
 
 
 @dataclass
 class Bad:
-    """What becomes of points that cannot be used: an error, or with skip=True a count per reason."""
+    """What becomes of points that cannot be used: an error, or with skip=True a count per reason; and what else should
+    be known of a file of points.
+    """
 
     skip: bool = False
     counts: dict[str, int] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, on_bad_point: str) -> "Bad":
@@ -96,8 +111,7 @@ class Bad:
         self.counts[reason] = self.counts.get(reason, 0) + 1
 
     def note(self, path: Path) -> str:
-        """One line for the log, "" if there were none."""
-        if not self.counts:
-            return ""
+        """One line for the log, "" if there is nothing to say."""
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.counts.items())
-        return f"{path}: {sum(self.counts.values())} bad points left out: {reasons}"
+        left = [f"{sum(self.counts.values())} bad points left out: {reasons}"] if self.counts else []
+        return f"{path}: {'; '.join([*left, *self.said])}" if left or self.said else ""

@@ -32,7 +32,7 @@ def read_text(path: Path, kind: str, most: int = MOST) -> str:
 
     Args:
         path: the file.
-        kind: what it should be, for the message: "a table".
+        kind: what it should be, for the message: "table".
         most: bytes that it may have.
 
     Returns:
@@ -50,19 +50,19 @@ def read_text(path: Path, kind: str, most: int = MOST) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > most:
-        raise UserError(f"{path} is too large for {kind}: more than {most / 2**20:g} MiB")
+        raise UserError(f"{path} is too large for a {kind}: more than {most / 2**20:g} MiB")
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     if encoding == "utf-8" and len(data) > 3 and b"\0" in (data[:1], data[1:2]) and data[:4].count(0) == 2:
-        raise UserError(f"{path} cannot be read as UTF-8 {kind}: it seems to be UTF-16 without a mark; {_save()}")
+        raise UserError(f"{path} cannot be read as a UTF-8 {kind}: it seems to be UTF-16 without a mark; {_save()}")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         if encoding != "utf-8":
-            raise UserError(f"{path} cannot be read as {kind}: its {encoding} text is damaged") from None
+            raise UserError(f"{path} cannot be read as a {kind}: its {encoding} text is damaged") from None
         shown = data.splitlines()[line - 1][:60].decode("cp1252", "replace").strip()
         raise UserError(
-            f"{path} cannot be read as UTF-8 {kind}: line {line} is in another encoding, in Windows-1252 it would be "
+            f"{path} cannot be read as a UTF-8 {kind}: line {line} is in another encoding, in Windows-1252 it would be "
             f"{shown!r}; {_save()}"
         ) from None
     if "\0" in text:

@@ -126,7 +126,7 @@ unlabelled: ["#9B9B9B"]  # - #9B9B9B
         ("classes: " + "[" * 10_000 + "]" * 10_000, "line 1: nested deeper than 8 levels"),
         ("classes: " + "{a: " * 10_000, "line 1: nested deeper than 8 levels"),
         ("- " * 10_000 + "a", "line 1: nested deeper than 8 levels"),
-        ("classes: [" + "A, " * 400_000 + "]", "is too large for YAML: more than 1 MiB"),
+        ("classes: [" + "A, " * 400_000 + "]", "is too large for a YAML file: more than 1 MiB"),
         ("classes: [A, B]\n---\nclasses: [C, D]", "cannot be read as YAML"),
         ("classes: [{[a]: b}, c]", "line 1: a key must be a word"),
         ("", "there must be a list `classes:`"),
