@@ -6,31 +6,16 @@ import numpy as np
 
 from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.data.cache import Arrays
-from sparse_seg.data.seen import Seen
+from sparse_seg.data.seen import FOREIGN, Seen
 from sparse_seg.palette import hex_colour
 
-FOREIGN = 0.01
-"""Share of the labelled pixels of all masks that may hold no class."""
 CHUNK = 2**26
 
 
-def foreign_problem(arrays: Arrays) -> str | None:
-    """What is wrong where more than FOREIGN of the pixels that masks label hold the value of no class; else None."""
-    foreign = arrays.seen.foreign
-    pixels = foreign.files.total()
-    if not pixels:
-        return None
+def labelled_pixels(arrays: Arrays) -> int:
+    """How many pixels the masks give a class, at native resolution."""
     native = arrays.native
-    labelled = sum(int(np.count_nonzero(native[k : k + CHUNK] != IGNORE_INDEX)) for k in range(0, len(native), CHUNK))
-    share = pixels / (labelled + pixels)
-    if share <= FOREIGN:
-        return None
-    values = ", ".join(f"{value} ({n:,} pixels)" for value, n in foreign.values.most_common(3))
-    (first, _), *_ = foreign.files.most_common(1)
-    return (
-        f"{share:.1%} of the labelled pixels of {len(foreign.files)} masks, such as {first}, hold no class: {values}\n"
-        "give the class that it is this colour or index in classes.yaml, or list it there under unlabelled"
-    )
+    return sum(int(np.count_nonzero(native[k : k + CHUNK] != IGNORE_INDEX)) for k in range(0, len(native), CHUNK))
 
 
 def empty_problem(empty: Sequence[int], classes: Classes, arrays: Arrays, where: str, masks: bool) -> str:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from sparse_seg.classes import IGNORE_INDEX, Image, Mask
 from sparse_seg.data.cache import Arrays, default_cache_dir, prepare
-from sparse_seg.data.coverage import empty_problem, foreign_problem
+from sparse_seg.data.coverage import empty_problem, labelled_pixels
 from sparse_seg.data.dataset import EpochBatchSampler, SegmentationDataset
 from sparse_seg.data.sample import ImageSet
+from sparse_seg.data.seen import foreign_problem
 from sparse_seg.data.split import split_indices
 from sparse_seg.data.targets import Rows, Targets
 from sparse_seg.errors import UserError
@@ -201,7 +202,7 @@ class SparsePointsDataModule(L.LightningDataModule):
 
     def _check_classes(self) -> None:
         """Raise UserError, or warn where `allow_empty_classes` says so, if masks and classes do not fit."""
-        problem = foreign_problem(self._arrays)
+        problem = foreign_problem(self._arrays.seen.foreign, labelled_pixels(self._arrays))
         empty = [c for c, n in enumerate(self.class_counts) if n == 0 and not self._is_labelled(c)]
         if empty and not problem:
             where = f"any of the {len(self.train_indices)} training images (points={self.points})"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sparse_seg.classes import Classes
 from sparse_seg.data.classfile import read_classes
 from sparse_seg.data.layout import by_name, existing, find
+from sparse_seg.data.numbered import check_numbers
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
 from sparse_seg.errors import UserError
@@ -135,6 +136,7 @@ def folder(
     if files.points:
         places = {key: Place(p.height, p.width, p.crs, p.transform, p.path) for key, p in pictures.items()}
         labels = label_names(known.names, known.indices)
+        check_numbers(files.points, files.masks.values(), known)
         points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, points_crs)
         notes += [note] if (note := bad.note(files.points)) else []
         if not any(len(p) for p in points.values()) and not files.masks:
@@ -148,7 +150,7 @@ def folder(
         samples += _samples(key, pictures[key], known, own, bands, scale, tile, alpha == "auto")
     if not samples:
         raise UserError(f"none of the {len(pictures)} images in {files.root / images} has a mask in {masks} or a point")
-    notes += _said_once(pictures.values())
+    notes += said_once(pictures.values())
     if bands is not None and len(bands) != 3:
         shown = "three" if len(bands) > 3 else "one"
         notes.append(
@@ -166,7 +168,7 @@ def folder(
     )
 
 
-def _said_once(pictures: Iterable[Picture]) -> list[str]:
+def said_once(pictures: Iterable[Picture]) -> list[str]:
     """Each note of images and their masks once, with the number of files and the first one."""
     files: dict[str, list[Path]] = {}
     for picture in pictures:

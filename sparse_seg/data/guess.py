@@ -13,8 +13,8 @@ from sparse_seg.data.folder import Files
 from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour, unpacked, usual_colours
 from sparse_seg.points.formats import used_labels
+from sparse_seg.raster.aligned import open_held
 from sparse_seg.raster.coding import NEAR, Value
-from sparse_seg.raster.held import open_held
 from sparse_seg.raster.placed import Grid
 
 MOST = 40

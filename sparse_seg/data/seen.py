@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sparse_seg.palette import hex_colour
-from sparse_seg.raster.warned import AlphaWarning, HiddenClassWarning, OffPaletteWarning
+from sparse_seg.raster.warned import AlphaWarning, BlurredWarning, HiddenClassWarning, OffPaletteWarning
+
+FOREIGN = 0.01
+"""Share of the labelled pixels of all masks that may hold no class."""
 
 
 @dataclass
@@ -29,11 +32,13 @@ class Kind:
 
 @dataclass
 class Seen:
-    """foreign: pixels of masks that hold no class. hidden: those of a class whose number is its mask's nodata value.
-    transparent: pixels of images that an alpha band hides.
+    """What there is. foreign: pixels of masks that hold no class. blurred: the same of masks that are compressed with
+    loss. hidden: those of a class whose number is its mask's nodata value. transparent: pixels of images that an alpha
+    band hides.
     """
 
     foreign: Kind = field(default_factory=Kind)
+    blurred: Kind = field(default_factory=Kind)
     hidden: Kind = field(default_factory=Kind)
     transparent: Kind = field(default_factory=Kind)
 
@@ -46,6 +51,8 @@ class Seen:
                 seen.foreign.add(w.message.path, w.message.count)
                 for value, n in w.message.values.items():
                     seen.foreign.values[hex_colour(value) if isinstance(value, tuple) else str(value)] += n
+            elif isinstance(w.message, BlurredWarning):
+                seen.blurred.add(w.message.path, w.message.count)
             elif isinstance(w.message, HiddenClassWarning):
                 seen.hidden.add(w.message.path, w.message.count)
                 seen.hidden.values[str(w.message.value)] += w.message.count
@@ -64,6 +71,9 @@ class Seen:
             values = ", ".join(f"{value} ({n:,})" for value, n in self.foreign.values.most_common(3))
             mostly = f", mostly {values}" if values else ""
             lines.append(f"{self.foreign.pixels_of('masks')} hold no class and count as unlabelled{mostly}")
+        if self.blurred.files:
+            pixels = self.blurred.pixels_of("masks that are compressed with loss")
+            lines.append(f"{pixels} lie between the values of classes and count as unlabelled")
         if self.hidden.files:
             value, pixels = ", ".join(self.hidden.values), self.hidden.pixels_of("masks")
             lines.append(f"{pixels} hold {value}, the nodata value that these state, and count as unlabelled")
@@ -81,3 +91,24 @@ class Seen:
     def read(cls, path: Path) -> "Seen":
         kinds: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return cls(**{n: Kind(Counter(k["files"]), Counter(k["values"])) for n, k in kinds.items()})
+
+
+def foreign_problem(foreign: Kind, labelled: int) -> str | None:
+    """What is wrong where more than FOREIGN of the pixels that masks label hold the value of no class; else None.
+
+    Args:
+        foreign: the pixels of masks that hold no class.
+        labelled: how many pixels have one.
+    """
+    pixels = foreign.files.total()
+    if not pixels:
+        return None
+    share = pixels / (labelled + pixels)
+    if share <= FOREIGN:
+        return None
+    values = ", ".join(f"{value} ({n:,} pixels)" for value, n in foreign.values.most_common(3))
+    (first, _), *_ = foreign.files.most_common(1)
+    return (
+        f"{share:.1%} of the labelled pixels of {len(foreign.files)} masks, such as {first}, hold no class: {values}\n"
+        "give the class that it is this colour or index in classes.yaml, or list it there under unlabelled"
+    )

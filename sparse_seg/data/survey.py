@@ -10,9 +10,11 @@ import numpy as np
 from sparse_seg.classes import Classes
 from sparse_seg.data.classfile import read_classes, write_classes
 from sparse_seg.data.command import training_command
-from sparse_seg.data.folder import Files, files_of
+from sparse_seg.data.folder import Files, files_of, said_once
 from sparse_seg.data.guess import MaskValues, guess_classes, some
 from sparse_seg.data.layout import by_name
+from sparse_seg.data.numbered import check_numbers
+from sparse_seg.data.seen import Kind, foreign_problem
 from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour
 from sparse_seg.points.formats import label_names, read_own_points
@@ -24,11 +26,22 @@ from sparse_seg.raster.readers import reader_of
 
 @dataclass
 class Found:
-    """What was seen. refused: masks that cannot be used, with the reason."""
+    """What was seen. refused: masks that cannot be used, with the reason; said: those that the report has. foreign:
+    whether too many pixels of the others hold no class.
+    """
 
     pictures: dict[str, Picture] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     refused: dict[Path, str] = field(default_factory=dict)
+    foreign: bool = False
+    said: set[Path] = field(default_factory=set)
+
+    def unsaid(self) -> Iterator[str]:
+        """Yield a line for each mask that cannot be used, once."""
+        for path, why in self.refused.items():
+            if path not in self.said:
+                self.said.add(path)
+                yield f"refused   {why}"
 
 
 def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> Iterator[str]:
@@ -41,7 +54,9 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
     yield from _images(files, found)
     classes = read_classes(files.classes) if files.classes.exists() else None
     if classes is None:
-        classes = guess_classes(files, _values(files, found))
+        values = _values(files, found)
+        yield from found.unsaid()
+        classes = guess_classes(files, values)
         if len(classes) == 1:
             what = "the masks hold" if files.masks else f"{files.points} names"
             one = f"one class, {classes.names[0]}"
@@ -59,7 +74,7 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
         yield "points    none, and no masks either: add masks, points.csv (image,x,y,class) or points.geojson to train"
         return
     yield from training_command(
-        files, found.pictures.values(), bool(found.damaged or found.refused), most, points_crs, names
+        files, found.pictures.values(), bool(found.damaged or found.refused or found.foreign), most, points_crs, names
     )
 
 
@@ -125,10 +140,14 @@ def _images(files: Files, found: Found) -> Iterator[str]:
         yield f"          {len(files.unpaired)} masks without image: {some([str(p) for p in files.unpaired])}"
     for message in found.damaged:
         yield f"damaged   {message}"
+    yield from found.unsaid()
+    for note in said_once(found.pictures.values()):
+        yield f"note      {note}"
 
 
 def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
     """Pixels per class over all masks, unlabelled and off the palette."""
+    foreign, labelled = Kind(), 0
     pixels, total, off, values = np.zeros(len(classes), np.int64), 0, 0, Counter[Value]()
     for path, grid in _grids(files, found):
         try:
@@ -137,6 +156,11 @@ def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
             found.refused[path] = _first(error)
             continue
         pixels += counted.pixels
+        if grid.mask is not None:  # others do not train
+            labelled += int(counted.pixels.sum())
+            if counted.off:
+                foreign.add(path, counted.off)
+                foreign.values.update({shown(value): n for value, n in counted.values.items()})
         total += counted.total
         off += counted.off
         values += counted.values
@@ -151,13 +175,16 @@ def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
     if off:
         most = ", ".join(f"{shown(value)} ({n:,})" for value, n in values.most_common(3))
         yield f"off       {off:,} pixels hold no class and count as unlabelled: {most}"
-    for message in found.refused.values():
-        yield f"damaged   {message}"
+    yield from found.unsaid()
+    if problem := foreign_problem(foreign, labelled):
+        found.foreign = True
+        yield f"refused   {problem.splitlines()[0]}"
 
 
 def _points(files: Files, found: Found, classes: Classes, crs: str | None) -> tuple[list[str], int]:
     """Lines about the points, and the most that an image has of a class."""
     assert files.points is not None
+    check_numbers(files.points, (path for path, _ in _grids(files, found)), classes)
     places = dict.fromkeys(files.images, Place(2**31, 2**31))  # of a damaged image nobody knows
     places |= {k: Place(p.height, p.width, p.crs, p.transform, p.path) for k, p in found.pictures.items()}
     labels, bad = label_names(classes.names, classes.indices), Bad(skip=True)

@@ -17,9 +17,9 @@ from sparse_seg.classes import IGNORE_INDEX, Classes, Mask
 from sparse_seg.errors import UserError
 from sparse_seg.metrics import accuracy, confusion_matrix, iou_per_class, mean_iou
 from sparse_seg.palette import UNLABELLED
+from sparse_seg.raster.aligned import placement_of
 from sparse_seg.raster.coding import Value
-from sparse_seg.raster.held import placement_of
-from sparse_seg.raster.masks import no_class, read_mask
+from sparse_seg.raster.masks import Labels, no_class, read_mask
 from sparse_seg.raster.readers import Raster, reader_of
 
 
@@ -104,6 +104,7 @@ class Truth:
 
     def __init__(self, mask: Path | Mask, raster: Raster, classes: Classes) -> None:
         self.classes, self.raster = mask_code(classes), raster
+        self.by_order = classes.indices is None
         self.off = self.seen = 0
         self.values: Counter[Value] = Counter()
         self._whole: Mask | None = None
@@ -111,7 +112,7 @@ class Truth:
             self.path = mask
             placement_of(mask, raster)
             if reader_of(mask).whole:
-                self._whole = read_mask(mask, self.classes, (0, 0, raster.height, raster.width), raster).mask
+                self._whole = self._read(0, 0, raster.height, raster.width).mask
             return
         if mask.shape != (raster.height, raster.width):
             height, width = mask.shape
@@ -127,11 +128,14 @@ class Truth:
         """(height, width) class index, 255 = unlabelled."""
         if self._whole is not None:
             return self._whole[row : row + height, col : col + width]
-        labels = read_mask(self.path, self.classes, (row, col, height, width), self.raster)
+        labels = self._read(row, col, height, width)
         self.off += labels.off
         self.seen += labels.mask.size
         self.values += labels.values
         return labels.mask
+
+    def _read(self, row: int, col: int, height: int, width: int) -> Labels:
+        return read_mask(self.path, self.classes, (row, col, height, width), self.raster, self.by_order)
 
     def check(self) -> None:
         """After the last window: raise UserError if most pixels have the colour or number of no class."""

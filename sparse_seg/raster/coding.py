@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from sparse_seg.classes import IGNORE_INDEX, RGB, Classes, Mask
 from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour, packed, palette, unpacked
-from sparse_seg.raster.held import Held, Valid, Values, open_held, stamp
+from sparse_seg.raster.aligned import open_held, stamp
+from sparse_seg.raster.held import Held, Valid, Values
 
 NEAR = 64
-"""Distance in RGB within which a pixel of a lossy mask has the colour of a class; a step of greys is √3."""
+"""Distance in RGB within which a pixel of a lossy mask has the colour of a class; a step of greys is √3. Where the
+classes' colours lie further apart than three times that, it is a third of their smallest distance.
+"""
 APART = 32
 """What the colours of two classes must at least differ by there."""
 FAR = 0.05
@@ -32,12 +35,12 @@ class Code:
     Args:
         known: value as `Held.read` gives it → class, or 255 for unlabelled.
         by_colour: whether these meanings are those of colours; else of numbers.
-        near: whether a value that is not known means what the nearest one does.
+        near: the distance within which a value that is not known means what the nearest one does; 0 for none.
     """
 
     known: Mapping[int, int]
     by_colour: bool
-    near: bool = False
+    near: float = 0
 
     def decode(self, held: Held, values: Values, valid: Valid) -> tuple[Mask, Valid]:
         """Decode a window.
@@ -73,7 +76,7 @@ class Code:
         known = np.array(list(self.known))
         away = np.linalg.norm(_rgb(kinds, coloured)[:, None] - _rgb(known, coloured)[None], axis=-1)
         nearest = np.array(list(self.known.values()), np.uint8)[away.argmin(1)]
-        far = away.min(1) > NEAR
+        far = away.min(1) > self.near
         return np.where(far, np.uint8(IGNORE_INDEX), nearest), far
 
     def count(self, held: Held, values: Values) -> Counter[Value]:
@@ -89,10 +92,15 @@ class Code:
         return (value, value, value) if self.by_colour and 0 <= value < 256 else value
 
 
-def code_of(held: Held, classes: Classes) -> Code:
+def code_of(held: Held, classes: Classes, by_order: bool = False) -> Code:
     """What the values of a mask mean for these classes.
 
     A palette has numbers and colours. Where classes have both, that one counts which explains all values of the file.
+
+    Args:
+        held: the mask.
+        classes: with what masks have for them.
+        by_order: whether their indices are but their order, so that colours of a palette that explain all count more.
 
     Raises:
         UserError: both do and mean something else; or the file is lossy, and the classes lie too close to each other,
@@ -100,17 +108,17 @@ def code_of(held: Held, classes: Classes) -> Code:
     """
     if held.lossy:
         _check_lossy(held.path, classes, *stamp(held.path))
-    return _code_of(held, classes)
+    return _code_of(held, classes, by_order)
 
 
-def _code_of(held: Held, classes: Classes) -> Code:
-    if held.coloured:
-        return Code(_colours(classes), by_colour=True, near=held.lossy)
-    if classes.indices is None:
-        return Code(_by_colour(held, classes), by_colour=True, near=held.lossy)
+def _code_of(held: Held, classes: Classes, by_order: bool = False) -> Code:
+    if held.coloured or classes.indices is None:
+        known = _colours(classes) if held.coloured else _by_colour(held, classes)
+        return Code(known, by_colour=True, near=_near(held, known))
     if held.table is None or held.is_ramp:
-        return Code(_by_number(held, classes), by_colour=False, near=held.lossy)
-    return _of_palette(held, held.table, classes)
+        known = _by_number(held, classes)
+        return Code(known, by_colour=False, near=_near(held, known))
+    return _of_palette(held, held.table, classes, by_order)
 
 
 def _colours(classes: Classes) -> dict[int, int]:
@@ -146,13 +154,13 @@ def _by_colour(held: Held, classes: Classes) -> dict[int, int]:
     return known
 
 
-def _of_palette(held: Held, table: NDArray[np.int64], classes: Classes) -> Code:
+def _of_palette(held: Held, table: NDArray[np.int64], classes: Classes, by_order: bool) -> Code:
     numbers, colours = _by_number(held, classes), _by_colour(held, classes)
     if len(table) == 256 and (table == packed(palette(classes.colours))).all():
         return Code(colours, by_colour=True)  # a class map of these classes, which counts them from 0
     used = _used(held.path, *stamp(held.path))
     off = [sum(n for v, n in used.items() if v not in known) for known in (numbers, colours)]
-    if off == [0, 0] and any(numbers[v] != colours[v] for v in used):
+    if off == [0, 0] and not by_order and any(numbers[v] != colours[v] for v in used):
         said = [
             ", ".join(
                 f"{v} {classes.names[k] if (k := known[v]) < len(classes) else 'unlabelled'}" for v in sorted(used)
@@ -163,9 +171,18 @@ def _of_palette(held: Held, table: NDArray[np.int64], classes: Classes) -> Code:
             f"{held.path} has a palette, and means two things: by the classes' indices its values are {said[0]},\n"
             f"by their colours {said[1]}: correct the indices or the colours in classes.yaml"
         )
-    if off[0] == 0 or off[0] < off[1]:
+    if off[0] < off[1] or (off[0] == 0 and not by_order):
         return Code(numbers, by_colour=False)
     return Code(colours, by_colour=True)
+
+
+def by_palette(path: Path, classes: Classes) -> dict[int, int]:
+    """Number in the palette of a mask → class of its colour, or 255, of those that it uses; empty without a palette."""
+    with open_held(path) as held:
+        if held.table is None or held.is_ramp:
+            return {}
+        known = _by_colour(held, classes)
+    return {value: known[value] for value in _used(path, *stamp(path)) if value in known}
 
 
 @lru_cache(maxsize=1024)
@@ -174,16 +191,24 @@ def _used(path: Path, *when: int) -> Counter[int]:
         return held.count()[0]
 
 
+def _near(held: Held, known: Mapping[int, int]) -> float:
+    return max(NEAR, float(_apart(held, known).min()) / 3) if held.lossy else 0
+
+
+def _apart(held: Held, known: Mapping[int, int]) -> NDArray[np.float64]:
+    """The distance of each two values, infinite where they mean the same."""
+    rgb, meaning = _rgb(np.array(list(known)), held.coloured), np.array(list(known.values()))
+    return np.where(meaning[:, None] == meaning, np.inf, np.linalg.norm(rgb[:, None] - rgb, axis=-1))
+
+
 @lru_cache(maxsize=1024)
 def _check_lossy(path: Path, classes: Classes, *when: int) -> None:
     with open_held(path) as held:
         code = _code_of(held, classes)
-        known = np.array(list(code.known))
-        meaning = np.array(list(code.known.values()))
-        rgb = _rgb(known, held.coloured)
-        alike = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1) < APART
-        for k, other in np.argwhere(alike & (meaning[:, None] != meaning[None])).tolist():
-            one, two = (shown(unpacked(v) if held.coloured else v) for v in (int(known[k]), int(known[other])))
+        known, apart = list(code.known), _apart(held, code.known)
+        if apart.min(initial=np.inf) < APART:
+            pair = np.unravel_index(apart.argmin(), apart.shape)
+            one, two = (shown(unpacked(known[k]) if held.coloured else known[k]) for k in sorted(map(int, pair)))
             raise UserError(
                 f"{path} is compressed with loss, which changes values: {one} and {two} of classes.yaml are too much "
                 "alike to be told apart in it; save masks as PNG"
@@ -194,8 +219,8 @@ def _check_lossy(path: Path, classes: Classes, *when: int) -> None:
             seen += int(np.count_nonzero(valid))
     if far > FAR * seen:
         raise UserError(
-            f"{path} is compressed with loss, and {far / seen:.0%} of its pixels differ by more than {NEAR} from the "
-            "colour of every class: correct the colours in classes.yaml, or save masks as PNG"
+            f"{path} is compressed with loss, and {far / seen:.0%} of its pixels differ by more than {code.near:.0f} "
+            "from the colour of every class: correct the colours in classes.yaml, or save masks as PNG"
         )
 
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from sparse_seg.classes import IGNORE_INDEX, Classes, Image, Mask
 from sparse_seg.errors import UserError
+from sparse_seg.raster.aligned import open_held, placement_of
 from sparse_seg.raster.coding import Value, code_of, shown
-from sparse_seg.raster.held import MOST, open_held, placement_of
+from sparse_seg.raster.held import MOST
 from sparse_seg.raster.placed import Grid
 from sparse_seg.raster.readers import GeoTiff, PlainImage, Raster, open_raster, reader_of
-from sparse_seg.raster.warned import HiddenClassWarning, OffPaletteWarning
+from sparse_seg.raster.warned import BlurredWarning, HiddenClassWarning, OffPaletteWarning
 
 Window = tuple[int, int, int, int]
 """row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
@@ -85,7 +86,8 @@ def read_sample(
 ) -> tuple[Image, Mask]:
     """Read a window of an image and of its mask, or with no mask of its points. Unlabelled where there is no image.
 
-    Raises UserError if a file is damaged or the mask holds something else than the classes; issues `OffPaletteWarning`.
+    Raises UserError if a file is damaged or the mask holds something else than the classes; issues the warnings of
+    `raster.warned`.
     """
     image, valid = _read_image(picture, bands, scale, window, alpha)
     if picture.mask is None:
@@ -95,7 +97,9 @@ def read_sample(
     else:
         labels = read_mask(picture.mask, classes, window, picture)
         mask = labels.mask
-        if labels.off and not labels.blurred:
+        if labels.off and labels.blurred:
+            warnings.warn(BlurredWarning(picture.mask, labels.off), stacklevel=2)
+        elif labels.off:
             warnings.warn(OffPaletteWarning(picture.mask, labels.off, labels.values), stacklevel=2)
         if labels.hidden and labels.nodata is not None:
             warnings.warn(HiddenClassWarning(picture.mask, labels.hidden, labels.nodata), stacklevel=2)
@@ -140,7 +144,7 @@ class Labels(NamedTuple):
     blurred: bool
 
 
-def read_mask(path: Path, classes: Classes, window: Window, grid: Grid) -> Labels:
+def read_mask(path: Path, classes: Classes, window: Window, grid: Grid, by_order: bool = False) -> Labels:
     """Read a window of a mask at the pixels of its image.
 
     Args:
@@ -149,6 +153,7 @@ def read_mask(path: Path, classes: Classes, window: Window, grid: Grid) -> Label
         window: of the image's pixels.
         grid: the image. Where both state a position, the mask is read at the image's: of each pixel the nearest of the
             mask, unlabelled where there is none. Else it must be equally large.
+        by_order: as for `code_of`.
 
     Raises:
         UserError: the file is damaged, of another size, or lies elsewhere; its values are ambiguous; or, read as a
@@ -157,7 +162,7 @@ def read_mask(path: Path, classes: Classes, window: Window, grid: Grid) -> Label
     row, col, height, width = window
     mask = np.full((height, width), IGNORE_INDEX, np.uint8)
     with open_held(path, grid) as held:
-        code = code_of(held, classes)
+        code = code_of(held, classes, by_order)
         inner = min(height, held.height - row), min(width, held.width - col)
         values, valid = held.read(row, col, *inner)
         mask[: inner[0], : inner[1]], unknown = code.decode(held, values, valid)

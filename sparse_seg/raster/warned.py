@@ -27,6 +27,23 @@ class OffPaletteWarning(UserWarning):
         return f"{self.path}: {self.count:,} pixels hold no class and are taken as unlabelled"
 
 
+class BlurredWarning(UserWarning):
+    """Pixels of a mask that is compressed with loss are too far from the value of every class: taken as unlabelled.
+
+    Args:
+        path: the mask.
+        count: how many pixels.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        super().__init__(path, count)
+        self.path = path
+        self.count = count
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.count:,} pixels lie between the values of classes and are taken as unlabelled"
+
+
 class HiddenClassWarning(UserWarning):
     """The nodata value that a mask states is the number of a class: its pixels are taken as unlabelled.
 

@@ -122,7 +122,7 @@ def test_a_much_finer_mask_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.
     own = RNG.integers(0, 7, (400, 560)).astype(np.uint8)
     paths = image(tmp_path), mask(tmp_path, own, then(NORTH, Affine.scale(0.1)))
     whole = read(*paths)
-    monkeypatch.setattr("sparse_seg.raster.held.MOST", 500)
+    monkeypatch.setattr("sparse_seg.raster.aligned.MOST", 500)
     np.testing.assert_array_equal(read(*paths), whole)
     np.testing.assert_array_equal(whole, by_position(*paths))
 
