@@ -86,8 +86,8 @@ def colour_key(path: Path) -> Classes:
 
 
 def deep_key(path: Path) -> Classes:
-    Image.fromarray(np.where(HOLE, 900, LABELS.astype(int) * 300).astype(np.uint16)).save(path, transparency=900)
-    return classes((0, 300, 600))
+    Image.fromarray(np.where(HOLE, 900, LABELS.astype(int) * 100).astype(np.uint16)).save(path, transparency=900)
+    return classes((0, 100, 200))
 
 
 def tif_alpha(path: Path) -> Classes:
