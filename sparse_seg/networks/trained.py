@@ -96,6 +96,8 @@ def load_trained(path: Path) -> Trained:
     except (RuntimeError, TypeError, AttributeError) as e:
         line = " ".join(str(e).split())[:200]
         raise UserError(f"{path} does not fit the network it names, {arch} with {encoder}: {line}") from e
+    if not all(values.isfinite().all() for values in network.state_dict().values()):
+        raise UserError(f"{path} holds weights that are no finite numbers: its training has failed; give another run")
     if not 0 < size <= LARGEST or size % network.size_multiple:
         raise UserError(
             f"{path} says that it was trained at {size} pixels, which is no multiple of {network.size_multiple} "
@@ -105,10 +107,10 @@ def load_trained(path: Path) -> Trained:
 
 
 def _weights(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Raises TypeError, ValueError or AttributeError if these are no finite weights."""
+    """Raises ValueError or AttributeError if these are no real numbers."""
     for name, values in state.items():
-        if values.is_complex() or values.is_meta or not values.isfinite().all():
-            raise ValueError(f"the weights {str(name)[:100]} are not finite numbers")
+        if values.is_complex() or values.is_meta:
+            raise ValueError(f"the weights {str(name)[:100]} are no real numbers")
     return state
 
 
