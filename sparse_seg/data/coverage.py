@@ -6,7 +6,7 @@ import numpy as np
 
 from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.data.cache import Arrays
-from sparse_seg.data.seen import FOREIGN, Seen
+from sparse_seg.data.seen import FOREIGN, Seen, without_pixels
 from sparse_seg.palette import hex_colour
 
 CHUNK = 2**26
@@ -28,10 +28,8 @@ def empty_problem(empty: Sequence[int], classes: Classes, arrays: Arrays, where:
         where: what was looked at.
         masks: whether there are masks, and not points alone.
     """
-    names = ", ".join(classes.names[k] for k in empty)
-    what = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
     cause = _cause(empty[0], classes, arrays) if masks else "\nlabel it, or leave it out of classes.yaml"
-    return f"{what} no labelled pixel in {where}{cause}"
+    return f"{without_pixels(empty, classes, where)}{cause}"
 
 
 def _cause(index: int, classes: Classes, arrays: Arrays) -> str:

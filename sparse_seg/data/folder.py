@@ -83,6 +83,20 @@ def files_of(
     return Files(folder, found, given_masks, points[0] if points else None, existing(folder / classes))
 
 
+def no_labels(files: Files, masks: str | None) -> UserError:
+    """What to say of a folder that has images alone."""
+    return UserError(
+        f"{files.root} has neither masks in {masks} nor points.csv or points.geojson: nothing says what is where\n"
+        "name them: data.masks=FOLDER, data.points_file=FILE"
+    )
+
+
+def no_points(files: Files) -> UserError:
+    """What to say of a file of points without any."""
+    way_out = "\nmove it away, and points are drawn from the masks" if files.masks else ""
+    return UserError(f"{files.points} holds no point that can be used{way_out}")
+
+
 def folder(
     root: str | Path | None = None,
     images: str = "images",
@@ -125,10 +139,7 @@ def folder(
     bad = Bad.of(on_bad_point)
     files = files_of(root, images, masks, points_file, classes)
     if not files.points and not files.masks:
-        raise UserError(
-            f"{files.root} has neither masks in {masks} nor points.csv or points.geojson: nothing says what is where\n"
-            "name them: data.masks=FOLDER, data.points_file=FILE"
-        )
+        raise no_labels(files, masks)
     known = read_classes(files.classes)
     pictures = {key: probe(path, files.masks.get(key)) for key, path in files.images.items()}
     notes = [f"{len(files.unpaired)} masks have no image, such as {files.unpaired[0]}"] if files.unpaired else []
@@ -139,8 +150,8 @@ def folder(
         check_numbers(files.points, files.masks.values(), known)
         points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, points_crs)
         notes += [note] if (note := bad.note(files.points)) else []
-        if not any(len(p) for p in points.values()) and not files.masks:
-            raise UserError(f"{files.points} holds no point that can be used")
+        if not any(len(p) for p in points.values()):
+            raise no_points(files)
     used = [key for key in sorted(pictures) if key in files.masks or len(points.get(key, ()))]
     if len(used) < len(pictures):
         notes.append(f"{len(pictures) - len(used)} of {len(pictures)} images have neither mask nor points: left out")

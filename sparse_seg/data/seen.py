@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sparse_seg.classes import Classes
 from sparse_seg.palette import hex_colour
 from sparse_seg.raster.warned import AlphaWarning, BlurredWarning, HiddenClassWarning, OffPaletteWarning
 
@@ -112,3 +113,10 @@ def foreign_problem(foreign: Kind, labelled: int) -> str | None:
         f"{share:.1%} of the labelled pixels of {len(foreign.files)} masks, such as {first}, hold no class: {values}\n"
         "give the class that it is this colour or index in classes.yaml, or list it there under unlabelled"
     )
+
+
+def without_pixels(empty: Sequence[int], classes: Classes, where: str) -> str:
+    """The sentence on classes that have no labelled pixel, by their indices."""
+    names = ", ".join(classes.names[k] for k in empty)
+    what = f"class {names} has" if len(empty) == 1 else f"classes {names} have"
+    return f"{what} no labelled pixel in {where}"

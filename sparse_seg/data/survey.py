@@ -10,11 +10,11 @@ import numpy as np
 from sparse_seg.classes import Classes
 from sparse_seg.data.classfile import read_classes, write_classes
 from sparse_seg.data.command import training_command
-from sparse_seg.data.folder import Files, files_of, said_once
+from sparse_seg.data.folder import Files, files_of, no_labels, no_points, said_once
 from sparse_seg.data.guess import MaskValues, guess_classes, some
 from sparse_seg.data.layout import by_name
 from sparse_seg.data.numbered import check_numbers
-from sparse_seg.data.seen import Kind, foreign_problem
+from sparse_seg.data.seen import Kind, foreign_problem, without_pixels
 from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour
 from sparse_seg.points.formats import label_names, read_own_points
@@ -27,13 +27,15 @@ from sparse_seg.raster.readers import reader_of
 @dataclass
 class Found:
     """What was seen. refused: masks that cannot be used, with the reason; said: those that the report has. foreign:
-    whether too many pixels of the others hold no class.
+    whether too many pixels of the others hold no class. labelled: what training can draw on of each class: points where
+    there is a file of them, else pixels of masks.
     """
 
     pictures: dict[str, Picture] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     refused: dict[Path, str] = field(default_factory=dict)
     foreign: bool = False
+    labelled: list[int] = field(default_factory=list)
     said: set[Path] = field(default_factory=set)
 
     def unsaid(self) -> Iterator[str]:
@@ -71,11 +73,23 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
         lines, most = _points(files, found, classes, points_crs)
         yield from lines
     if not files.masks and not files.points:
-        yield "points    none, and no masks either: add masks, points.csv (image,x,y,class) or points.geojson to train"
+        yield f"refused   {_first(no_labels(files, names.get('masks') or 'masks'))}"
+        yield "          add masks, points.csv (image,x,y,class) or points.geojson to train"
         return
-    yield from training_command(
-        files, found.pictures.values(), bool(found.damaged or found.refused or found.foreign), most, points_crs, names
-    )
+    missing = _missing(files, found, classes)
+    yield from (f"refused   {line}" for line in missing)
+    refused = bool(found.damaged or found.refused or found.foreign or missing)
+    yield from training_command(files, found.pictures.values(), refused, most, points_crs, names)
+
+
+def _missing(files: Files, found: Found, classes: Classes) -> list[str]:
+    """What training would say of classes that nothing is labelled with."""
+    empty = [k for k, count in enumerate(found.labelled) if not count]
+    if not empty or found.damaged or found.refused or found.foreign:
+        return []
+    if len(empty) < len(classes):
+        return [without_pixels(empty, classes, f"any of the {len(found.pictures)} images")]
+    return [_first(no_points(files)) if files.points else "no image has a labelled pixel"]
 
 
 def _look(files: Files) -> Found:
@@ -147,7 +161,7 @@ def _images(files: Files, found: Found) -> Iterator[str]:
 
 def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
     """Pixels per class over all masks, unlabelled and off the palette."""
-    foreign, labelled = Kind(), 0
+    foreign, trained = Kind(), np.zeros(len(classes), np.int64)
     pixels, total, off, values = np.zeros(len(classes), np.int64), 0, 0, Counter[Value]()
     for path, grid in _grids(files, found):
         try:
@@ -157,13 +171,14 @@ def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
             continue
         pixels += counted.pixels
         if grid.mask is not None:  # others do not train
-            labelled += int(counted.pixels.sum())
+            trained += counted.pixels
             if counted.off:
                 foreign.add(path, counted.off)
                 foreign.values.update({shown(value): n for value, n in counted.values.items()})
         total += counted.total
         off += counted.off
         values += counted.values
+    found.labelled = trained.tolist()
     width = max(len(name) for name in classes.names)
     for k, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True)):
         index = f"  index {classes.indices[k]}" if classes.indices else ""
@@ -176,7 +191,7 @@ def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
         most = ", ".join(f"{shown(value)} ({n:,})" for value, n in values.most_common(3))
         yield f"off       {off:,} pixels hold no class and count as unlabelled: {most}"
     yield from found.unsaid()
-    if problem := foreign_problem(foreign, labelled):
+    if problem := foreign_problem(foreign, int(trained.sum())):
         found.foreign = True
         yield f"refused   {problem.splitlines()[0]}"
 
@@ -194,6 +209,7 @@ def _points(files: Files, found: Found, classes: Classes, crs: str | None) -> tu
     for rows in points.values():
         counts.update(rows[:, 2].tolist())
         most = max([most, *np.bincount(rows[:, 2]).tolist()])
+    found.labelled = [counts[k] for k in range(len(classes))]
     per_class = ", ".join(f"{name} {counts[k]}" for k, name in enumerate(classes.names))
     lines = [f"points    {counts.total()} on {len(points)} images in {files.points}: {per_class}"]
     note = bad.note(files.points)

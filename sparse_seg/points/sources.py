@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from sparse_seg.classes import Classes, Mask
+from sparse_seg.errors import UserError
 from sparse_seg.points.draw import Points, sample_windows
 from sparse_seg.points.formats import label_names, read_own_points
 from sparse_seg.points.holdout import rest
@@ -133,7 +134,10 @@ def read_for_run(
         other = places.get(sample.whole, Place(0, 0))
         places[sample.whole] = Place(max(other.height, row + height), max(other.width, col + width))
     names = {name: name for name in places}
-    return read_own_points(path, names, places, label_names(classes.names, classes.indices), bad, crs)
+    points = read_own_points(path, names, places, label_names(classes.names, classes.indices), bad, crs)
+    if not any(len(p) for p in points.values()):
+        raise UserError(f"{path} holds no point that can be used")
+    return points
 
 
 def within(points: Points, offset: tuple[int, int], size: tuple[int, int]) -> Points:

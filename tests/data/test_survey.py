@@ -159,7 +159,8 @@ def test_deep_geotiffs_are_described(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = looked(root, capsys)
     assert "uint16 × 4" in out
     assert UTM in out
-    assert "no masks either" in out
+    assert "refused" in out
+    assert "has neither masks in masks nor points.csv" in out
     save_mask(root / "masks" / "a.png", np.zeros((40, 2100), np.uint8))
     out = looked(root, capsys)
     assert "data.scale=[LOW,HIGH]" in out
