@@ -34,8 +34,11 @@ def rgb_of(image: Image) -> Image:
 
 def packed(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """(…, 3) → (…): each colour as one number, R·65536 + G·256 + B."""
-    red, green, blue = (rgb[..., k].astype(np.uint32) for k in range(3))
-    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
+    number = rgb[..., 0].astype(np.uint32)
+    for band in (1, 2):  # in place: a large mask is held three times already
+        number <<= 8
+        number |= rgb[..., band]
+    return number
 
 
 def unpacked(value: int) -> RGB:

@@ -23,6 +23,7 @@ from sparse_seg.points.sources import within
 from sparse_seg.raster.beside import content
 from sparse_seg.raster.masks import Picture, probe, read_sample
 from sparse_seg.raster.readers import MASK_SUFFIXES, SUFFIXES
+from sparse_seg.raster.trap import DEFLATED, WHOLE, refuse_trap
 
 LARGEST = 2**28
 """Pixels of an image that is read as a whole; a larger one wants `data.tile`."""
@@ -240,6 +241,8 @@ def _samples(
             f"{picture.path} has {picture.width}×{picture.height} pixels, too many to read as a whole: "
             "cut it into windows with data.tile=256"
         )
+    if tile is None and not picture.is_plain and picture.path.suffix.lower() != ".vrt":
+        refuse_trap(picture.path, picture.height, picture.width, WHOLE, DEFLATED, picture.bands)
     size = (tile or picture.height, tile or picture.width)
     samples = []
     for row in range(0, picture.height, size[0]):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sparse_seg.errors import UserError
 from sparse_seg.raster.images import ORIENTATION, opened, orientation_of, turn_of
 from sparse_seg.raster.position import position_of
+from sparse_seg.raster.trap import SPARSE, WINDOWS, refuse_trap
 from sparse_seg.raster.turned import UPRIGHT, Turn
 from sparse_seg.raster.vrt import local_vrt
 
@@ -183,6 +184,7 @@ def _opened(path: Path, stack: ExitStack) -> GeoFile:
         return GeoFile(path, [stack.enter_context(open_one(whole))], UPRIGHT, ())
     # An absolute path is no URL and no connection string.
     first = stack.enter_context(open_one(path.absolute()))
+    refuse_trap(path, first.height, first.width, WINDOWS, SPARSE)
     if driver != "GTiff":
         return GeoFile(path, [first], UPRIGHT if driver == "JP2OpenJPEG" else _turn_of_image(path), ())
     names, pages, notes = first.subdatasets, [first], []

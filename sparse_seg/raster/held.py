@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse_seg.errors import UserError
 from sparse_seg.palette import packed
-from sparse_seg.raster.images import open_image
+from sparse_seg.raster.images import open_image, rgb_of_image
 from sparse_seg.raster.readers import colour_table, import_rasterio
 
 MOST = 2**24
@@ -158,7 +158,7 @@ def decoded(path: Path, *stamp: int) -> Whole:
     clear = file.info.get("transparency")
     if mode not in ("1", "L", "P") and not mode.startswith(("I", "F", "LA", "La")):
         has_alpha = mode in ("RGBA", "RGBa", "PA") or clear is not None
-        pixels = np.asarray(file.convert("RGBA" if has_alpha else "RGB"))
+        pixels = np.asarray(file.convert("RGBA")) if has_alpha else rgb_of_image(file)
         return Whole(path, packed(pixels[..., :3]), _seen(pixels), coloured=True, lossy=lossy)
     values = np.asarray(file)
     valid = np.ones(values.shape[:2], np.bool_)

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from sparse_seg.classes import Image
 from sparse_seg.errors import UserError
+from sparse_seg.raster.trap import DEFLATED, WHOLE, refuse_trap
 from sparse_seg.raster.turned import TURNS, UPRIGHT, Turn
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What is looked for, whatever the suffix. Others of Pillow's start programs."""
+STRIP = 2**22
+"""Pixels that are converted at once."""
 ORIENTATION = 274
 """The tag in EXIF and in TIFF."""
 METHODS = {
@@ -38,7 +41,17 @@ def read_image(path: Path) -> Image:
     Raises:
         UserError: the file is missing, damaged, no image, or has more than 8 bits per band.
     """
-    return np.array(open_image(path).convert("RGB"))
+    return rgb_of_image(open_image(path))
+
+
+def rgb_of_image(file: PIL.Image.Image) -> Image:
+    """Pillow's image as (H, W, 3) RGB, without a second copy of a large one."""
+    out = np.empty((file.height, file.width, 3), np.uint8)
+    step = max(1, STRIP // max(file.width, 1))
+    for row in range(0, file.height, step):
+        end = min(row + step, file.height)
+        out[row:end] = np.asarray(file.crop((0, row, file.width, end)).convert("RGB"))
+    return out
 
 
 def open_image(path: Path, any_depth: bool = False) -> PIL.Image.Image:
@@ -68,11 +81,15 @@ def opened(path: Path) -> Iterator[PIL.ImageFile.ImageFile]:
             with PIL.Image.open(path, formats=FORMATS) as file:
                 if file.format == "TIFF" and not path.suffix.lower().startswith(".tif"):
                     raise ValueError("it is a TIFF, whose name must end in .tif")
+                if not (file.tile and str(file.tile[0][3]).endswith(("1", "2", "4"))):  # of 8 bits or more
+                    refuse_trap(path, file.height, file.width, WHOLE, DEFLATED, len(file.getbands()))
                 yield file
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"cannot open {path}: {error.strerror}") from error
     except PIL.Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large, cut it into tiles or save it as GeoTIFF: {error}") from error
+    except UserError:
+        raise
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise UserError(
             f"{path} is damaged or no image: {error}\nreplace it by an intact copy (`make data` does so for Dubai)"
