@@ -16,6 +16,7 @@ from sparse_seg.data.layout import by_name, existing, find
 from sparse_seg.data.numbered import check_numbers
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.data.sample import ImageSet, Sample
+from sparse_seg.data.unused import instead, other_folders, unused, unused_in_root
 from sparse_seg.errors import UserError
 from sparse_seg.points.formats import default_names, label_names, read_own_points
 from sparse_seg.points.records import Bad, Place
@@ -40,6 +41,18 @@ class Files:
     masks: Mapping[str, Path]
     points: Path | None
     classes: Path
+    patterns: tuple[str, str | None] = ("images", "masks")
+
+    def unused(self) -> list[str]:
+        """What lies beside them and is not used, a sentence for each kind."""
+        images, masks = self.patterns
+        said = [*unused(self.root, images, self.images.values())]
+        if masks is not None:
+            said += [s for s in unused(self.root, masks, self.masks.values(), MASK_SUFFIXES) if s not in said]
+            if not self.masks:
+                said += other_folders(self.root, self.images.values(), MASK_SUFFIXES)
+        own = [p for p in (self.points, self.classes) if p is not None]
+        return [*said, *unused_in_root(self.root, own)]
 
     @property
     def unpaired(self) -> list[Path]:
@@ -69,8 +82,9 @@ def files_of(
         raise UserError(f"data.root={root} is no folder")
     found = find(folder, str(images))
     if not found:
+        there = instead(folder, str(images))
         raise UserError(
-            f"no image ({', '.join(SUFFIXES)}) in {folder / images}\n"
+            f"no image ({', '.join(SUFFIXES)}) in {folder / images}{there and ': '}{there}\n"
             "name their folder or a pattern, relative to data.root: data.images=FOLDER, data.images='*/images'"
         )
     points = [folder / name for name in default_names() if (folder / name).is_file()]
@@ -81,14 +95,15 @@ def files_of(
     if len(points) > 1:
         raise UserError(f"{points[0]} and {points[1]} are both there; say which one: data.points_file={points[0]}")
     given_masks = {} if masks is None else find(folder, str(masks), MASK_SUFFIXES)
-    return Files(folder, found, given_masks, points[0] if points else None, existing(folder / classes))
+    patterns = (str(images), None if masks is None else str(masks))
+    return Files(folder, found, given_masks, points[0] if points else None, existing(folder / classes), patterns)
 
 
 def no_labels(files: Files, masks: str | None) -> UserError:
     """What to say of a folder that has images alone."""
     return UserError(
         f"{files.root} has neither masks in {masks} nor points.csv or points.geojson: nothing says what is where\n"
-        "name them: data.masks=FOLDER, data.points_file=FILE"
+        f"name them: data.masks=FOLDER, data.points_file=FILE{'; '.join(['', *files.unused()])}"
     )
 
 
@@ -143,7 +158,8 @@ def folder(
         raise no_labels(files, masks)
     known = read_classes(files.classes)
     pictures = {key: probe(path, files.masks.get(key)) for key, path in files.images.items()}
-    notes = [f"{len(files.unpaired)} masks have no image, such as {files.unpaired[0]}"] if files.unpaired else []
+    notes = files.unused()
+    notes += [f"{len(files.unpaired)} masks have no image, such as {files.unpaired[0]}"] if files.unpaired else []
     points: dict[str, NDArray[np.int64]] = {}
     if files.points:
         places = {key: Place(p.height, p.width, p.crs, p.transform, p.path) for key, p in pictures.items()}

@@ -37,26 +37,31 @@ def find(root: Path, pattern: str, suffixes: Iterable[str] = SUFFIXES) -> dict[s
 def _matches(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     if "**" in pattern or PurePath(pattern).parts in ((), (PurePath(pattern).anchor,)):
         raise UserError(f"{pattern!r} is no pattern of images: name a folder, it is searched with all below it")
-    base = Path(PurePath(pattern).anchor) if PurePath(pattern).is_absolute() else root
-    patterns = PurePath(pattern).parts[1 if base is not root else 0 :]
-    for match in sorted(_glob(base, patterns)):
+    base, patterns = parts_of(root, pattern)
+    for match in sorted(matching(base, patterns)):
         parts = match.relative_to(base).parts
-        wild = [part for part, p in zip(parts, patterns, strict=True) if _is_wild(p)]
+        wild = [part for part, p in zip(parts, patterns, strict=True) if is_wild(p)]
         if match.is_dir():
-            for path in sorted(_below(match)):
-                below = path.relative_to(match)
-                if _is_image(path, suffixes) and not any(p.startswith(".") for p in (*parts, *below.parts)):
-                    yield nfc(PurePath(*wild, below.with_suffix("")).as_posix()), path
+            for path in sorted(below(match)):
+                inside = path.relative_to(match)
+                if _is_image(path, suffixes) and not any(p.startswith(".") for p in (*parts, *inside.parts)):
+                    yield nfc(PurePath(*wild, inside.with_suffix("")).as_posix()), path
         elif _is_image(match, suffixes) and not match.name.startswith("."):
             stem = _stem(nfc(match.name), nfc(patterns[-1]))
-            yield nfc(PurePath(*wild[: len(wild) - _is_wild(patterns[-1])], stem).as_posix()), match
+            yield nfc(PurePath(*wild[: len(wild) - is_wild(patterns[-1])], stem).as_posix()), match
 
 
-def _glob(base: Path, patterns: Sequence[str]) -> list[Path]:
+def parts_of(root: Path, pattern: str) -> tuple[Path, tuple[str, ...]]:
+    """Where a pattern starts, root or the root of the file system, and the names that it is made of."""
+    parts = PurePath(pattern).parts
+    return (Path(parts[0]), parts[1:]) if PurePath(pattern).is_absolute() else (root, parts)
+
+
+def matching(base: Path, patterns: Sequence[str]) -> list[Path]:
     """What a pattern matches, names compared as NFC."""
     places = [base]
     for pattern in patterns:
-        if _is_wild(pattern):
+        if is_wild(pattern):
             inside = (child for place in places if place.is_dir() for child in place.iterdir())
             places = [child for child in inside if fnmatch(nfc(child.name), nfc(pattern))]
         else:
@@ -78,7 +83,7 @@ def existing(path: Path) -> Path:
     return folder / next((name for name in inside if nfc(name) == nfc(path.name)), path.name)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def below(folder: Path) -> Iterator[Path]:
     """All files below a folder, in linked folders, too; of folders that are links to each other each one once."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -89,7 +94,8 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in files)
 
 
-def _is_wild(pattern: str) -> bool:
+def is_wild(pattern: str) -> bool:
+    """Whether a part of a pattern has wildcards."""
     return bool(re.search(r"[*?\[]", pattern))
 
 

@@ -157,6 +157,8 @@ def _images(files: Files, found: Found) -> Iterator[str]:
     yield from found.unsaid()
     for note in said_once(found.pictures.values()):
         yield f"note      {note}"
+    for message in files.unused():
+        yield f"not used  {message}"
 
 
 def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:

@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparse_seg.errors import UserError, brief
 from sparse_seg.points.records import IMAGE, Bad, Images, Place, Point
-from sparse_seg.raster.readers import gdal_env, import_rasterio, open_geotiff
+from sparse_seg.raster.readers import GEO_SUFFIXES, gdal_env, import_rasterio, open_geotiff, open_raster
 
 
 class Record(NamedTuple):
@@ -88,9 +92,18 @@ def _has_pixel(place: Place, col: float, row: float) -> bool:
     """Whether there is an image at a position within a raster, and not its nodata value or full transparency."""
     if place.path is None:
         return True
+    if place.path.suffix.lower() not in GEO_SUFFIXES:
+        return bool(_shown(place.path)[int(row), int(col)])
     with gdal_env(), open_geotiff(place.path) as file:
         window = ((int(row), int(row) + 1), (int(col), int(col) + 1))
         return bool(file.read_masks(window=window).any())
+
+
+@lru_cache(maxsize=4)
+def _shown(path: Path) -> NDArray[np.bool_]:
+    """(H, W): where a PNG or JPEG, which is decoded as a whole, is not transparent."""
+    with open_raster(path, scale=(0, 1)) as raster:
+        return raster.read(0, 0, raster.height, raster.width)[1]
 
 
 def _in_images(records: Sequence[Record], maps: Mapping[str, Place]) -> Iterator[dict[str, tuple[float, float]]]:

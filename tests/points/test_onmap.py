@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import rasterio.warp
 from affine import Affine
@@ -142,6 +143,20 @@ def test_most_points_on_few_pixels_of_a_map_are_refused(tmp_path: Path) -> None:
     images = folder(root, on_bad_point="skip")
     assert any("36 of 40 points lie on a pixel" in note for note in images.notes)
     assert sum(len(s.points) for s in images.samples if s.points is not None) == 4
+
+
+def test_a_point_on_the_transparent_part_of_a_placed_png_belongs_to_the_other(tmp_path: Path) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    pixels = np.dstack([picture(np.zeros((40, 48), np.uint8)), np.full((40, 48), 255, np.uint8)])
+    for name, hole in (("a", slice(0, 20)), ("b", slice(20, 20))):
+        shown = pixels.copy()
+        shown[:, hole, 3] = 0
+        PIL.Image.fromarray(shown).save(root / "images" / f"{name}.png")
+        lines = (PIXEL, 0, 0, -PIXEL, ORIGIN[0] + PIXEL / 2, ORIGIN[1] - PIXEL / 2)
+        (root / "images" / f"{name}.pgw").write_text("\n".join(map(str, lines)))
+        (root / "images" / f"{name}.prj").write_text(CRS.from_string(UTM).to_wkt())
+    write_geojson(root, [(ORIGIN[0] + (c + 0.5) * PIXEL, ORIGIN[1] - 5 * PIXEL) for c in (3, 30, 4, 31)], crs=UTM)
+    assert sorted(found(root)) == [("a", 5, 30), ("a", 5, 31), ("b", 5, 3), ("b", 5, 4)]
 
 
 DEEP = '{"type": "FeatureCollection", "features": ' + "[" * 10_000 + "]" * 10_000 + "}"
