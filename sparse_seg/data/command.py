@@ -35,10 +35,8 @@ def training_command(
     words = ["data=folder", f"data.root={_quoted(str(files.root))}"]
     words += [f"data.{key}={_quoted(value)}" for key, value in names.items() if value is not None]
     words += [f"data.points_crs={crs}"] if crs else []
-    kinds = {p.kind for p in pictures if p.is_geotiff}
-    deep = [k for k in kinds if not k.startswith("uint8 ")] + [
-        p.kind for p in pictures if p.kind.startswith(("I", "F"))
-    ]
+    kinds = sorted({p.kind for p in pictures if " × " in p.kind})  # others are Pillow's names of 8 bits
+    deep = [k for k in kinds if not k.startswith("uint8 ")]
     if deep:
         words.append("data.scale=[LOW,HIGH]")
     if any(p.bands == 2 and not p.has_alpha for p in pictures):

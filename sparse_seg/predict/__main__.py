@@ -8,7 +8,7 @@ from pathlib import Path
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
 from sparse_seg.predict.areas import areas_csv
-from sparse_seg.predict.commands import check, make_writable, message, open_predictor, parser
+from sparse_seg.predict.commands import check, make_writable, message, open_predictor, parser, said_in_a_line
 from sparse_seg.predict.inputs import find_images, find_masks, find_targets
 
 DESCRIPTION = """\
@@ -45,7 +45,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 1 if anything could not be done."""
     options = _parser().parse_args(words)
     try:
-        return _predict_all(options)
+        with said_in_a_line():
+            return _predict_all(options)
     except UserError as e:
         print(f"error: {message(e)}", file=sys.stderr)
         return 1

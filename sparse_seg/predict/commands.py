@@ -1,14 +1,19 @@
 """What the commands that run a trained network over images are given. No torch: a refused word is refused at once."""
 
 import argparse
+import sys
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from sparse_seg.errors import UserError
 from sparse_seg.networks.found import find_checkpoint
 from sparse_seg.predict.windows import Refused, windows_of
 from sparse_seg.raster.readers import SUFFIXES
+from sparse_seg.raster.warned import AlphaWarning
 
 if TYPE_CHECKING:
     from sparse_seg.predict.predictor import Predictor
@@ -43,6 +48,30 @@ def message(error: UserError) -> str:
     if isinstance(error, Refused):
         return f"--{error.name.replace('_', '-')} {error.value} {error.why}"
     return str(error)
+
+
+@contextmanager
+def said_in_a_line() -> Iterator[None]:
+    """Within it, what an alpha band hides of an image is a line on the screen, once for each image."""
+    with warnings.catch_warnings():  # which puts showwarning back, too
+        warnings.simplefilter("always", AlphaWarning)
+        other = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if isinstance(message, AlphaWarning):
+                print(message, file=sys.stderr)
+            else:
+                other(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def check(options: argparse.Namespace) -> Path:

@@ -21,6 +21,7 @@ from sparse_seg.predict.scoring import Scores, Truth
 from sparse_seg.predict.sliding import Strip, blended
 from sparse_seg.predict.task import Task, trained_of
 from sparse_seg.predict.windows import Refused, windows_of
+from sparse_seg.raster.hidden import warn_of_alpha
 from sparse_seg.raster.readers import Raster, open_raster
 
 TARGETS = (".png", ".tif", ".tiff")
@@ -198,6 +199,7 @@ class Predictor:
     def open(self, image: str | Path | Image) -> Iterator[Raster]:
         if isinstance(image, str | Path):
             with open_raster(Path(image), self.trained.bands, self.trained.scale, self.trained.alpha) as raster:
+                warn_of_alpha(Path(image), raster, 0, 0, raster.height, raster.width)
                 yield raster
         else:
             yield ArrayRaster(image, self._bands)

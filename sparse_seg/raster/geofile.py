@@ -129,17 +129,21 @@ class GeoFile:
             (top, bottom), (left, right) = window
             shown = (top, left, bottom - top, right - left)
         row, col, height, width = self._turn.window(shown, self._size)
-        part = Window(col, row, width, height)
         try:
-            if len(self._pages) == 1:
-                values = getattr(self._first, how)(numbers, window=part)
-            else:
-                each = [self._bands[number - 1] for number in numbers]
-                values = np.stack([getattr(page, how)(band, window=part) for page, band in each])
+            with warnings.catch_warnings():
+                # Where nodata is stated, too, what alpha says is read by itself.
+                warnings.simplefilter("ignore", import_rasterio().errors.NodataShadowWarning)
+                values = self._stored(how, numbers, Window(col, row, width, height))
         except (import_rasterio().errors.RasterioError, _gdal_errors()) as error:
             raise _damaged(self._path, error) from error
         values = self._turn.show(values)
         return values[0] if isinstance(bands, int) else values
+
+    def _stored(self, how: str, numbers: list[int], window: Any) -> NDArray[Any]:
+        if len(self._pages) == 1:
+            return np.asarray(getattr(self._first, how)(numbers, window=window))
+        each = [self._bands[number - 1] for number in numbers]
+        return np.stack([getattr(page, how)(band, window=window) for page, band in each])
 
 
 def _turned(point: Any, turn: Turn, size: tuple[int, int]) -> Any:

@@ -84,6 +84,8 @@ def opened(path: Path) -> Iterator[PIL.ImageFile.ImageFile]:
                 if not (file.tile and str(file.tile[0][3]).endswith(("1", "2", "4"))):  # of 8 bits or more
                     refuse_trap(path, file.height, file.width, WHOLE, DEFLATED, len(file.getbands()))
                 yield file
+    except UserError:
+        raise
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"cannot open {path}: {error.strerror}") from error
     except PIL.Image.DecompressionBombError as error:

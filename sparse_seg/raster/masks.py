@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from sparse_seg.classes import IGNORE_INDEX, Classes, Image, Mask
 from sparse_seg.errors import UserError
-from sparse_seg.raster.aligned import open_held, placement_of
+from sparse_seg.raster.aligned import open_held, placement_of, stamp
 from sparse_seg.raster.coding import Value, code_of, shown
 from sparse_seg.raster.held import MOST
+from sparse_seg.raster.hidden import warn_of_alpha
 from sparse_seg.raster.placed import Grid
 from sparse_seg.raster.readers import GeoTiff, PlainImage, Raster, open_raster, reader_of
 from sparse_seg.raster.warned import BlurredWarning, HiddenClassWarning, OffPaletteWarning
@@ -115,16 +116,20 @@ def _read_image(
     image = np.zeros((height, width, 3 if bands is None else len(bands)), np.uint8)
     valid = np.zeros((height, width), np.bool_)
     here = slice(inner[0]), slice(inner[1])
-    if reader_of(picture.path).whole:
-        image[here], valid[here] = _held(picture.path, bands, scale, alpha).read(row, col, *inner)
-    else:
-        with open_raster(picture.path, bands, scale, alpha) as raster:
-            image[here], valid[here] = raster.read(row, col, *inner)
+    with ExitStack() as stack:
+        if reader_of(picture.path).whole:
+            raster = _held(picture.path, bands, scale, alpha, stamp(picture.path))
+        else:
+            raster = stack.enter_context(open_raster(picture.path, bands, scale, alpha))
+        image[here], valid[here] = raster.read(row, col, *inner)
+        warn_of_alpha(picture.path, raster, row, col, *inner)
     return image, valid
 
 
 @lru_cache(maxsize=1)
-def _held(path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] | None, alpha: bool) -> Raster:
+def _held(
+    path: Path, bands: tuple[int, ...] | None, scale: tuple[float, float] | None, alpha: bool, changed: tuple[int, int]
+) -> Raster:
     """An image that is read as a whole, decoded once for all of its windows, which come one after the other."""
     with ExitStack() as stack:
         return stack.enter_context(open_raster(path, bands, scale, alpha))

@@ -55,7 +55,7 @@ def position_of(path: Path, file: Any = None) -> Position:
     """
     from rasterio.transform import from_gcps
 
-    transform = None if file is None or file.transform.is_identity else file.transform
+    transform = None if file is None or not _says_something(file.transform) else file.transform
     crs = None if file is None else file.crs
     world = beside(path, *world_suffixes(path)) if path.suffix.lower() != ".vrt" else None
     if transform is not None:
@@ -73,6 +73,11 @@ def position_of(path: Path, file: Any = None) -> Position:
     return Position(crs, notes=(RPCS,) if file is not None and file.rpcs is not None else ())
 
 
+def _says_something(transform: Any) -> bool:
+    """Whether a transform is none that GDAL gives where there is none, nor made of what is no number."""
+    return not transform.is_identity and all(map(math.isfinite, tuple(transform)))
+
+
 def _span_plane(points: list[tuple[float, float]]) -> bool:
     """Whether points do not lie on one line, for which GDAL's fit gives numbers without a meaning."""
     far = np.asarray(points) - np.mean(points, 0)
@@ -85,7 +90,7 @@ def _world_transform(path: Path, strict: bool = True) -> Any:
 
     try:
         # A comma is the decimal point of some programs, and GDAL takes it, too.
-        a, d, b, e, c, f = (float(word.replace(",", ".")) for word in _text(path).split())
+        a, d, b, e, c, f = (float(word.replace(",", ".")) for word in _text(path).split()[:6])
         if not all(map(math.isfinite, (a, b, c, d, e, f))) or a * e == b * d:
             raise ValueError
     except ValueError:

@@ -79,5 +79,5 @@ class AlphaWarning(UserWarning):
         self.levels = levels
 
     def __str__(self) -> str:
-        way_out = "; if that band is none, such as near infrared, data.alpha=false reads all" if self.levels else ""
+        way_out = "; if that band is none, such as near infrared, train with data.alpha=false" if self.levels else ""
         return f"{self.path}: {self.count:,} pixels are transparent by its alpha band and are left out{way_out}"

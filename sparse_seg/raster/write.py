@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import Image
 
 from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.errors import UserError
-from sparse_seg.files import replacing
+from sparse_seg.files import replacing, write_text
 from sparse_seg.palette import palette, rgb_of
 from sparse_seg.raster.readers import Raster, gdal_env, import_rasterio
 
@@ -33,8 +34,9 @@ class Map(Protocol):
 def new_map(path: Path, like: Raster, classes: Classes | None = None) -> Iterator[Map]:
     """Write a PNG or a GeoTIFF, as the suffix of path says; 255 is unlabelled.
 
-    like: the image, for the size, CRS and transform. classes: gives the map their colours. The GeoTIFF is
-    cloud-optimised: tiles of 512, compressed, with overviews. The PNG is held in memory, one byte per pixel.
+    like: the image, for the size, CRS, transform and ground control points. classes: gives the map their colours. The
+    GeoTIFF is cloud-optimised: tiles of 512, compressed, with overviews. The PNG is held in memory, one byte per pixel;
+    where the image has a position, a world file, a .prj and an .aux.xml say it beside the map.
 
     Raises:
         UserError: it cannot be written.
@@ -47,9 +49,23 @@ def new_map(path: Path, like: Raster, classes: Classes | None = None) -> Iterato
             image.putpalette(palette(classes.colours).tobytes())  # makes it a palette image
         with replacing(path) as beside:
             image.save(beside)
+        _write_position(path, like)
     else:
         with _new_geotiff(path, like, classes) as file:
             yield file
+
+
+def _write_position(path: Path, like: Raster) -> None:
+    """Beside a PNG: what GDAL, QGIS and others, and this project read where it lies from."""
+    if like.transform is None:
+        return
+    t = like.transform
+    numbers = t.a, t.d, t.b, t.e, t.c + (t.a + t.b) / 2, t.f + (t.d + t.e) / 2
+    write_text(path.with_suffix(".pgw"), "".join(f"{number!r}\n" for number in map(float, numbers)))
+    if like.crs is not None:
+        write_text(path.with_suffix(".prj"), like.crs.to_wkt(version="WKT1_ESRI"))
+        srs = escape(like.crs.to_wkt())  # GDAL reads no .prj of a PNG
+        write_text(path.with_name(f"{path.name}.aux.xml"), f"<PAMDataset><SRS>{srs}</SRS></PAMDataset>\n")
 
 
 class _Picture:
@@ -81,7 +97,9 @@ def _new_geotiff(path: Path, like: Raster, classes: Classes | None) -> Iterator[
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": like.height, "width": like.width}
     profile |= {"crs": like.crs, "nodata": NODATA, "tiled": True, "blockxsize": 512, "blockysize": 512}
     profile |= {"compress": "deflate", "zlevel": 1, "bigtiff": "if_safer"}
-    if like.transform is not None:
+    if like.gcps:
+        profile["gcps"] = list(like.gcps)
+    elif like.transform is not None:
         profile["transform"] = like.transform
     # The overviews of a cloud-optimised file stand before its pixels, so it can only be made of a finished one.
     tiles = path.with_name(f".{path.stem}.{os.getpid()}.tiles.tif")

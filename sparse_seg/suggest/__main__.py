@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
-from sparse_seg.predict.commands import check, make_writable, message, open_predictor, parser
+from sparse_seg.predict.commands import check, make_writable, message, open_predictor, parser, said_in_a_line
 from sparse_seg.predict.inputs import find_images, find_masks
 from sparse_seg.predict.windows import Refused
 from sparse_seg.suggest.choice import suggested
@@ -51,7 +51,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 1 if anything could not be done."""
     options = _parser().parse_args(words)
     try:
-        return _suggest(options)
+        with said_in_a_line():
+            return _suggest(options)
     except UserError as e:
         print(f"error: {message(e)}", file=sys.stderr)
         return 1
