@@ -14,7 +14,7 @@ from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour, unpacked, usual_colours
 from sparse_seg.points.formats import used_labels
 from sparse_seg.raster.aligned import open_held
-from sparse_seg.raster.coding import NEAR, Value
+from sparse_seg.raster.coding import NEAR, Value, shown
 from sparse_seg.raster.placed import Grid
 
 MOST = 40
@@ -22,8 +22,6 @@ MOST = 40
 LEAST = 1e-4
 """Share of the pixels that a colour needs to be taken for a class."""
 BLACK_AND_WHITE: set[Value] = {0, 255, (0, 0, 0), (255, 255, 255)}
-LEAST_LOSSY = 0.01
-"""The same in files that are compressed with loss, whose edges have colours of their own."""
 
 
 @dataclass
@@ -62,17 +60,20 @@ class MaskValues:
         inverse = {colour: v for v, colour in (self.palette or {}).items()}
         return inverse if len(inverse) == len(self.palette or {}) else {}
 
-    def merged(self) -> Counter[Value]:
-        """The values; of masks that are compressed with loss only those that many pixels lie around."""
+    @property
+    def counts(self) -> Counter[Value]:
+        """The values: numbers where a palette has no colours of use."""
         if self.palette and not self.numbers:  # a palette of colours that are no use
             return self.by_number
-        if not self.lossy:
-            return self.values
+        return self.values
+
+    def around(self) -> list[tuple[Value, float]]:
+        """The colours or numbers around which most pixels lie, and their shares."""
         centres: Counter[Value] = Counter()
-        for value, n in self.values.most_common():
+        for value, n in self.values.most_common(2000):
             near = next((c for c in centres if _distance(c, value) <= NEAR), value)
             centres[near] += n
-        return Counter({v: n for v, n in centres.items() if n >= LEAST_LOSSY * centres.total()})
+        return [(value, n / centres.total()) for value, n in centres.most_common(5)]
 
 
 def _distance(one: Value, other: Value) -> float:
@@ -86,7 +87,7 @@ def guess_classes(files: Files, held: MaskValues) -> Classes:
     Raises UserError where neither tells.
     """
     names = used_labels(files.points) if files.points else []
-    values = held.merged()
+    values = held.counts
     total = values.total()
     frequent = [v for v, n in values.items() if n >= LEAST * total]
     if not files.masks:
@@ -101,6 +102,13 @@ def guess_classes(files: Files, held: MaskValues) -> Classes:
             indices = tuple(int(name) for name in names)
             names = [f"class_{k}" for k in indices]
         return Classes(tuple(names), tuple(usual_colours(len(names))), indices=indices)
+    if held.lossy:
+        most = ", ".join(f"{shown(value)} ({share:.0%})" for value, share in held.around())
+        raise UserError(
+            "cannot tell the classes: masks that are compressed with loss, such as JPEG, have other colours along "
+            f"every edge; most pixels are like {most}\n"
+            f'list the true ones in {files.classes}: classes: [{{name: Water, colour: "#E2A929"}}]'
+        )
     if not frequent or len(frequent) > MOST:
         raise UserError(
             f"cannot tell the classes: the masks hold {len(frequent)} frequent colours or values, not 1 to {MOST}\n"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sparse_seg.errors import UserError
 from sparse_seg.palette import packed
-from sparse_seg.raster.images import open_image, rgb_of_image
+from sparse_seg.raster.images import open_image, read_deep, rgb_of_image
 from sparse_seg.raster.readers import colour_table, import_rasterio
 
 MOST = 2**24
@@ -153,9 +153,10 @@ class Windowed(Held):
 @lru_cache(maxsize=1)
 def decoded(path: Path, *stamp: int) -> Whole:
     """A mask that Pillow decodes, once for all of its windows, which come one after the other."""
-    file = open_image(path, any_depth=True)
-    (bits, lossy), mode = _kind(path), file.mode
-    clear = file.info.get("transparency")
+    (bits, lossy), file = _kind(path), open_image(path, any_depth=True)
+    mode, clear = file.mode, file.info.get("transparency")
+    if bits == 16 and mode in ("LA", "RGB", "RGBA"):  # of which Pillow keeps 8
+        return _deep(path, clear)
     if mode not in ("1", "L", "P") and not mode.startswith(("I", "F", "LA", "La")):
         has_alpha = mode in ("RGBA", "RGBa", "PA") or clear is not None
         pixels = np.asarray(file.convert("RGBA")) if has_alpha else rgb_of_image(file)
@@ -181,6 +182,18 @@ def decoded(path: Path, *stamp: int) -> Whole:
         valid = valid & (values != clear)
     values = _whole(path, values, valid)
     return Whole(path, values, valid, table=table, lossy=lossy)
+
+
+def _deep(path: Path, clear: Any) -> Whole:
+    """A PNG of 16 bits in each of several bands. clear: the colour that is transparent, if any."""
+    pixels = read_deep(path)
+    bands = pixels.shape[2]
+    valid = pixels[..., -1] > 0 if bands in (2, 4) else np.ones(pixels.shape[:2], np.bool_)
+    if bands == 2:
+        return Whole(path, pixels[..., 0], valid)
+    if clear is not None:
+        valid &= (pixels != np.asarray(clear)).any(-1)
+    return Whole(path, packed(_bytes(path, pixels[..., :3].transpose(2, 0, 1), valid)), valid, coloured=True)
 
 
 def _seen(pixels: NDArray[np.uint8]) -> Valid:
@@ -214,10 +227,11 @@ def _whole(path: Path, values: Values, valid: Valid) -> Values:
 
 
 def _bytes(path: Path, values: Values, valid: Valid) -> Values:
-    """(3, H, W) of colours → (H, W, 3) uint8."""
+    """(3, H, W) of colours → (H, W, 3) uint8. Of 16 bits, 0 to 65,535 in steps of 257 are colours, too."""
     if values.dtype != np.uint8:
-        odd = values[:, valid]
-        if (odd := odd[(odd < 0) | (odd > 255)]).size:
+        values = np.where(valid, values, 0)
+        values = np.where((values > 255) & (values % 257 == 0), values // 257, values)
+        if (odd := values[(values < 0) | (values > 255)]).size:
             raise UserError(f"{path} holds {odd[0]} in a colour: a mask has colours of 0 to 255; save it with 8 bits")
-        values = np.where(valid, values, 0).astype(np.uint8)
+        values = values.astype(np.uint8)
     return values.transpose(1, 2, 0)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
+from affine import Affine
 from folders import save_tif
 from PIL import Image
 
@@ -169,3 +171,64 @@ def test_a_checkpoint_with_other_than_one_index_per_class_is_refused(tmp_path, w
     Image.fromarray(np.zeros((*SHAPE, 3), np.uint8)).save(tmp_path / "a.png")
     assert label(network, tmp_path / "a.png", "--out", tmp_path / "out") == 1
     assert "3 classes but 2 indices" in capsys.readouterr().err
+
+
+def test_the_same_map_written_from_the_south_scores_one(tmp_path, weights):
+    """As xarray writes rasters: rows from south to north, and a transform that says so."""
+    network = checkpoint(tmp_path / "a.ckpt", weights)
+    save_tif(tmp_path / "a.tif", RNG.integers(0, 256, (3, *SHAPE)).astype(np.uint8))
+    assert label(network, tmp_path / "a.tif", "--out", tmp_path / "maps") == 0
+    with rasterio.open(tmp_path / "maps" / "a.tif") as file:
+        values, t = file.read(), file.transform
+    south = Affine(t.a, 0, t.c, 0, -t.e, t.f + t.e * SHAPE[0])
+    save_tif(tmp_path / "south" / "a.tif", values[:, ::-1], transform=south, nodata=255)
+    assert label(network, tmp_path / "a.tif", "--out", tmp_path / "out", "--masks", tmp_path / "south") == 0
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (scores["miou"], scores["accuracy"], np.sum(scores["confusion_matrix"])) == (1, 1, np.prod(SHAPE))
+
+
+def test_a_mask_of_half_the_image_scores_that_half(tmp_path, weights):
+    network = checkpoint(tmp_path / "a.ckpt", weights)
+    save_tif(tmp_path / "a.tif", RNG.integers(0, 256, (3, *SHAPE)).astype(np.uint8))
+    assert label(network, tmp_path / "a.tif", "--out", tmp_path / "maps") == 0
+    with rasterio.open(tmp_path / "maps" / "a.tif") as file:
+        values, t = file.read(), file.transform
+    right = Affine(t.a, 0, t.c + 48 * t.a, 0, t.e, t.f)
+    save_tif(tmp_path / "half" / "a.tif", values[:, :, 48:], transform=right)
+    assert label(network, tmp_path / "a.tif", "--out", tmp_path / "out", "--masks", tmp_path / "half") == 0
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (scores["accuracy"], np.sum(scores["confusion_matrix"])) == (1, SHAPE[0] * 48)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_palette_in_any_order_is_read_by_its_colours(tmp_path, weights, order):
+    network = checkpoint(tmp_path / "a.ckpt", weights)
+    Image.fromarray(RNG.integers(0, 256, (*SHAPE, 3)).astype(np.uint8)).save(tmp_path / "a.png")
+    truth = RNG.choice(3, SHAPE)
+    picture = Image.fromarray(np.argsort(order).astype(np.uint8)[truth])
+    picture.putpalette([v for k in order for v in COLOURS[k]])
+    (tmp_path / "masks").mkdir()
+    picture.save(tmp_path / "masks" / "a.png")
+    assert label(network, tmp_path / "a.png", "--out", tmp_path / "out", "--masks", tmp_path / "masks") == 0
+    matrix = json.loads((tmp_path / "out" / "scores.json").read_text())["confusion_matrix"]
+    assert [sum(row) for row in matrix] == np.bincount(truth.ravel()).tolist()
+
+
+@pytest.mark.parametrize("indices", [(1, 2, 0), (1, 2, 3)])
+def test_maps_of_classes_with_other_indices_are_masks_too(tmp_path, weights, indices):
+    network = checkpoint(tmp_path / "a.ckpt", weights, indices=indices)
+    Image.fromarray(RNG.integers(0, 256, (*SHAPE, 3)).astype(np.uint8)).save(tmp_path / "a.png")
+    assert label(network, tmp_path / "a.png", "--out", tmp_path / "maps") == 0
+    assert label(network, tmp_path / "a.png", "--out", tmp_path / "out", "--masks", tmp_path / "maps") == 0
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["accuracy"] == 1
+
+
+def test_a_mask_may_be_a_jpeg(tmp_path, weights):
+    network = checkpoint(tmp_path / "a.ckpt", weights)
+    Image.fromarray(RNG.integers(0, 256, (*SHAPE, 3)).astype(np.uint8)).save(tmp_path / "a.png")
+    truth = np.repeat([0, 1, 2], 32)[None].repeat(SHAPE[0], 0)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.array(COLOURS, np.uint8)[truth]).save(tmp_path / "masks" / "a.jpg")
+    assert label(network, tmp_path / "a.png", "--out", tmp_path / "out", "--masks", tmp_path / "masks") == 0
+    matrix = json.loads((tmp_path / "out" / "scores.json").read_text())["confusion_matrix"]
+    np.testing.assert_allclose([sum(row) for row in matrix], np.bincount(truth.ravel()), rtol=0.1)

@@ -176,19 +176,22 @@ def test_pngs_of_any_depth_hold_numbers(tmp_path: Path, bits: int) -> None:
     if bits == 1:
         Image.fromarray(labels.astype(bool)).save(tmp_path / "a.png")
     elif bits < 8:
-        write_grey_png(tmp_path / "a.png", labels, bits)
+        write_png(tmp_path / "a.png", labels, bits, 0)
     else:
         Image.fromarray(labels.astype(f"uint{bits}")).save(tmp_path / "a.png")
     holds(tmp_path / "a.png", classes((0, 1) if bits == 1 else (0, 1, 2)), labels)
 
 
-def write_grey_png(path: Path, labels: np.ndarray, bits: int) -> None:
-    """By hand, since Pillow writes no greys of 2 or 4 bits."""
-    packed = np.zeros((labels.shape[0], labels.shape[1] * bits // 8), np.uint8)
-    for k in range(8 // bits):
-        packed |= labels[:, k :: 8 // bits] << np.uint8(8 - bits * (k + 1))
-    rows = b"".join(b"\0" + row.tobytes() for row in packed)
-    head = struct.pack(">IIBBBBB", labels.shape[1], labels.shape[0], bits, 0, 0, 0, 0)
+def write_png(path: Path, values: np.ndarray, bits: int, kind: int) -> None:
+    """By hand, since Pillow writes neither 2 or 4 bits of grey nor 16 in several bands. kind: PNG's colour type."""
+    if bits == 16:
+        lines = values.astype(">u2").reshape(len(values), -1).view(np.uint8)
+    else:
+        lines = np.zeros((values.shape[0], values.shape[1] * bits // 8), np.uint8)
+        for k in range(8 // bits):
+            lines |= values[:, k :: 8 // bits] << np.uint8(8 - bits * (k + 1))
+    rows = b"".join(b"\0" + row.tobytes() for row in lines)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, kind, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     content = b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
@@ -221,9 +224,28 @@ def test_what_is_neither_numbers_nor_colours_is_refused_with_the_file(tmp_path: 
     save_tif(tmp_path / "a.tif", LABELS[None] + np.float32(0.5))
     with pytest.raises(UserError, match=r"a\.tif holds the fraction \d\.5: a mask holds whole numbers or colours"):
         read(tmp_path / "a.tif", classes())
-    save_tif(tmp_path / "b.tif", COLOURS[LABELS].transpose(2, 0, 1).astype(np.uint16) * 257)
-    with pytest.raises(UserError, match=r"b\.tif holds 65535 in a colour: a mask has colours of 0 to 255"):
+    save_tif(tmp_path / "b.tif", COLOURS[LABELS].transpose(2, 0, 1).astype(np.uint16) * 20)
+    with pytest.raises(UserError, match=r"b\.tif holds 5100 in a colour: a mask has colours of 0 to 255"):
         read(tmp_path / "b.tif", classes(None))
+
+
+@pytest.mark.parametrize("kind", ["grey and alpha", "colours", "colours and alpha", "tif"])
+def test_sixteen_bits_are_all_read(tmp_path: Path, kind: str) -> None:
+    """Pillow keeps the upper eight of them: the numbers 0, 1, 2 would all be 0."""
+    path, alpha = tmp_path / "a.png", np.where(HOLE, 0, 1).astype(np.uint16)
+    rgb = COLOURS[LABELS].astype(np.uint16) * 257
+    if kind == "tif":
+        save_tif(tmp_path / "a.tif", rgb.transpose(2, 0, 1))
+        holds(tmp_path / "a.tif", classes(None), LABELS)
+    elif kind == "grey and alpha":
+        write_png(path, np.dstack([LABELS.astype(np.uint16), alpha]), 16, 4)
+        holds(path, classes(), EXPECTED)
+    elif kind == "colours":
+        write_png(path, rgb, 16, 2)
+        holds(path, classes(None), LABELS)
+    else:
+        write_png(path, np.dstack([rgb, alpha]), 16, 6)
+        holds(path, classes(None), EXPECTED)
 
 
 def test_two_bands_without_alpha_are_no_mask(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 from affine import Affine
 from folders import UTM, save_tif
+from PIL import Image
 from rasterio.warp import transform as moved
 
 from sparse_seg.classes import Classes
@@ -216,3 +217,20 @@ def test_a_file_that_changes_is_read_anew(tmp_path: Path) -> None:
         file.transform = NORTH
     np.testing.assert_array_equal(read(image(tmp_path), path), LABELS)
     np.testing.assert_array_equal(first, LABELS[::-1])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_with_a_world_file_is_placed_too(tmp_path: Path, suffix: str) -> None:
+    """Both ways: its rows run from the south, beside an image that is a GeoTIFF, and the reverse."""
+    labels = np.kron(RNG.integers(0, 2, (5, 7)), np.ones((8, 8), int)).astype(np.uint8)
+    grey = Classes(("a", "b"), ((0, 0, 0), (255, 255, 255)))
+    path = tmp_path / f"mask{suffix}"
+    Image.fromarray(labels[::-1] * np.uint8(255)).save(path)
+    world = path.with_suffix(".wld")
+    world.write_text(f"{SOUTH.a}\n0\n0\n{SOUTH.e}\n{SOUTH.c + SOUTH.a / 2}\n{SOUTH.f + SOUTH.e / 2}\n")
+    picture = probe(image(tmp_path), path)
+    assert ALIGNED in picture.notes
+    assert NO_CRS in picture.notes
+    np.testing.assert_array_equal(read(image(tmp_path), path, grey), labels)
+    world.unlink()
+    np.testing.assert_array_equal(read(image(tmp_path), path, grey), labels[::-1])
