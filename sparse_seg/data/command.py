@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from sparse_seg.data.folder import Files
+from sparse_seg.data.folder import MOST_BANDS, Files
 from sparse_seg.raster.masks import Picture
 
 PLAIN = set(string.ascii_letters + string.digits + "/._-+%@:=,[]")
@@ -51,7 +51,7 @@ def training_command(
     if deep:
         yield f"Pixels are {deep[0].split(' ')[0]}: put the values that shall be black and white for LOW and HIGH."
     if (most_bands := max((p.bands for p in pictures), default=3)) > 3:
-        every = ",".join(map(str, range(1, most_bands + 1)))
+        every = ",".join(map(str, range(1, min(most_bands, MOST_BANDS) + 1)))
         clear = any(p.has_alpha for p in pictures)
         rest = "; one is marked as transparency, name it only if it is a band such as near infrared" if clear else ""
         yield f"Of {most_bands} bands the first three are used unless you name others: data.bands=[{every}]{rest}"

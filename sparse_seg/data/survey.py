@@ -26,12 +26,14 @@ from sparse_seg.raster.readers import reader_of
 
 @dataclass
 class Found:
-    """What was seen. refused: masks that cannot be used, with the reason; said: those that the report has. foreign:
-    whether too many pixels of the others hold no class. labelled: what training can draw on of each class: points where
-    there is a file of them, else pixels of masks.
+    """What was seen. headers: of the images, also of those whose pixels are damaged. refused: masks that cannot
+    be used, with the reason; said: those that the report has. foreign: whether too many pixels of the others
+    hold no class. labelled: what training can draw on of each class: points where there is a file of them, else
+    pixels of masks.
     """
 
     pictures: dict[str, Picture] = field(default_factory=dict)
+    headers: dict[str, Picture] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     refused: dict[Path, str] = field(default_factory=dict)
     foreign: bool = False
@@ -96,7 +98,7 @@ def _look(files: Files) -> Found:
     found = Found()
     for key, path in files.images.items():
         try:
-            found.pictures[key] = probe(path)
+            found.pictures[key] = found.headers[key] = probe(path)
             reader_of(path).verify(path)
         except UserError as error:
             found.damaged.append(_first(error))
@@ -203,7 +205,7 @@ def _points(files: Files, found: Found, classes: Classes, crs: str | None) -> tu
     assert files.points is not None
     check_numbers(files.points, (path for path, _ in _grids(files, found)), classes)
     places = dict.fromkeys(files.images, Place(2**31, 2**31))  # of a damaged image nobody knows
-    places |= {k: Place(p.height, p.width, p.crs, p.transform, p.path) for k, p in found.pictures.items()}
+    places |= {k: Place(p.height, p.width, p.crs, p.transform, p.path) for k, p in found.headers.items()}
     labels, bad = label_names(classes.names, classes.indices), Bad(skip=True)
     points = read_own_points(files.points, by_name(dict(files.images), files.root), places, labels, bad, crs)
     counts: Counter[int] = Counter()

@@ -30,6 +30,7 @@ DRIVERS = {
 """GDAL's driver for a suffix, and what people call the format. Other drivers follow what a file says to files
 elsewhere."""
 MOST_PAGES = 512
+MOST_BANDS = 4096
 PAGES = "its pages are read as bands, one after the other"
 OTHER_PAGES = "its pages of another size than the first are not used"
 TURNED = "it is turned as its orientation says"
@@ -189,6 +190,8 @@ def _opened(path: Path, stack: ExitStack) -> GeoFile:
     # An absolute path is no URL and no connection string.
     first = stack.enter_context(open_one(path.absolute()))
     refuse_trap(path, first.height, first.width, WINDOWS, SPARSE)
+    if first.count > MOST_BANDS:
+        raise UserError(f"{path} has {first.count} bands, more than {MOST_BANDS}: save those that you need")
     if driver != "GTiff":
         return GeoFile(path, [first], UPRIGHT if driver == "JP2OpenJPEG" else _turn_of_image(path), ())
     names, pages, notes = first.subdatasets, [first], []
