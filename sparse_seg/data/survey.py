@@ -176,7 +176,7 @@ def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
         pixels += counted.pixels
         if grid.mask is not None:  # others do not train
             trained += counted.pixels
-            if counted.off:
+            if counted.off and not counted.blurred:
                 foreign.add(path, counted.off)
                 foreign.values.update({shown(value): n for value, n in counted.values.items()})
         total += counted.total
@@ -193,7 +193,7 @@ def _pixels(classes: Classes, files: Files, found: Found) -> Iterator[str]:
         yield f"          {'unlabelled':<{width}}           {unlabelled:>12,} pixels  {unlabelled / total:6.1%}"
     if off:
         most = ", ".join(f"{shown(value)} ({n:,})" for value, n in values.most_common(3))
-        yield f"off       {off:,} pixels hold no class and count as unlabelled: {most}"
+        yield f"off       {off:,} pixels hold no class and count as unlabelled: {most or 'between the classes'}"
     yield from found.unsaid()
     if problem := foreign_problem(foreign, int(trained.sum())):
         found.foreign = True

@@ -184,28 +184,30 @@ def read_mask(path: Path, classes: Classes, window: Window, grid: Grid, by_order
 @dataclass
 class Counted:
     """What a whole mask says. pixels: of each class. total: of all. off: of those that hold no class. values: the most
-    frequent of those, as number or colour.
+    frequent of those, as number or colour. blurred: as of `Labels`.
     """
 
     pixels: NDArray[np.int64]
     total: int
     off: int
     values: Counter[Value]
+    blurred: bool
 
 
 def count_mask(path: Path, classes: Classes, grid: Grid) -> Counted:
     """Count the pixels of a mask as `read_mask` reads it, a large one by parts. Raises UserError as that does."""
-    pixels, off, values = np.zeros(IGNORE_INDEX + 1, np.int64), 0, Counter[Value]()
+    pixels, off, values, blurred = np.zeros(IGNORE_INDEX + 1, np.int64), 0, Counter[Value](), False
     step = max(1, MOST // max(grid.width, 1))
     for row in range(0, grid.height, step):
         labels = read_mask(path, classes, (row, 0, min(step, grid.height - row), grid.width), grid)
         pixels += np.bincount(labels.mask.ravel(), minlength=IGNORE_INDEX + 1)
         off += labels.off
         values += labels.values
+        blurred |= labels.blurred
     total = int(pixels.sum())
     if values and 2 * off > total:
         raise no_class(path, off, total, values, classes)
-    return Counted(pixels[: len(classes)], total, off, values)
+    return Counted(pixels[: len(classes)], total, off, values, blurred)
 
 
 def no_class(path: Path, off: int, pixels: int, values: Counter[Value], classes: Classes) -> UserError:

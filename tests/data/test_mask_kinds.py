@@ -258,6 +258,7 @@ def test_jpeg_masks_are_read(
         masks = np.stack([sample.read()[1] for sample in folder(tmp_path).samples])
     assert pixels(out) == counts | {"unlabelled": counts["unlabelled"] - off(out)}
     assert counts["unlabelled"] <= 0.05 * masks.size
+    assert "refused" not in out
     assert (np.stack([LABELS, LABELS])[masks != 255] == masks[masks != 255]).mean() > 0.998
 
 
