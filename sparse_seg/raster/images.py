@@ -90,8 +90,6 @@ def opened(path: Path) -> Iterator[PIL.ImageFile.ImageFile]:
         raise UserError(f"cannot open {path}: {error.strerror}") from error
     except PIL.Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large, cut it into tiles or save it as GeoTIFF: {error}") from error
-    except UserError:
-        raise
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise UserError(
             f"{path} is damaged or no image: {error}\nreplace it by an intact copy (`make data` does so for Dubai)"
