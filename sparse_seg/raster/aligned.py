@@ -87,7 +87,10 @@ def placement_of(path: Path, grid: Grid, header: Header | None = None, image: st
     if placement.is_same:
         return None
     if not placement.overlaps:
-        raise UserError(f"{image} covers {place_of(grid)}, but its mask {path} lies elsewhere: {place_of(mask)}")
+        raise UserError(
+            f"{image} covers {place_of(grid)}, but its mask {path} lies elsewhere: {place_of(mask)}; "
+            "write it with the image's position or with none"
+        )
     return placement
 
 

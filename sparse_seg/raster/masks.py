@@ -17,7 +17,7 @@ from sparse_seg.raster.aligned import open_held, placement_of, stamp
 from sparse_seg.raster.coding import Value, code_of, shown
 from sparse_seg.raster.held import MOST
 from sparse_seg.raster.hidden import warn_of_alpha
-from sparse_seg.raster.placed import Grid
+from sparse_seg.raster.placed import Grid, known_crs
 from sparse_seg.raster.readers import GeoTiff, PlainImage, Raster, open_raster, reader_of
 from sparse_seg.raster.warned import BlurredWarning, HiddenClassWarning, OffPaletteWarning
 
@@ -70,8 +70,9 @@ def probe(path: Path, mask: Path | None = None) -> Picture:
     header = reader_of(mask).header(mask)
     aligned = placement_of(mask, picture, header, f"image {path}") is not None
     notes = [*picture.notes, *(f"of its mask: {note}" for note in header.notes)]
-    if picture.transform is not None and header.transform is not None and (picture.crs is None) != (header.crs is None):
-        notes.append(NO_CRS if header.crs is None else NO_CRS_OF_ITS_OWN)
+    placed = picture.transform is not None and header.transform is not None
+    if placed and (known_crs(picture) is None) != (known_crs(header) is None):
+        notes.append(NO_CRS if known_crs(header) is None else NO_CRS_OF_ITS_OWN)
     notes += [ALIGNED] if aligned else []
     return replace(picture, mask=mask, aligned=aligned, notes=tuple(notes))
 

@@ -28,12 +28,19 @@ class Grid(Protocol):
     def transform(self) -> Any: ...
 
 
+def known_crs(grid: Grid) -> Any:
+    """The CRS of a raster, None where it has none or one that lies nowhere on Earth, such as a plane of its own."""
+    crs = grid.crs
+    return crs if crs is not None and (crs.is_geographic or crs.is_projected) else None
+
+
 class Placement:
     """From the pixels of `grid` to those of `other`; both have a transform. Where one has no CRS, it is the other's."""
 
     def __init__(self, grid: Grid, other: Grid) -> None:
         self.grid, self.other = grid, other
-        self._one_crs = grid.crs is None or other.crs is None or grid.crs == other.crs
+        crs, others = known_crs(grid), known_crs(other)
+        self._one_crs = crs is None or others is None or crs == others
         self._inverse = ~other.transform
 
     def __call__(self, cols: Floats, rows: Floats) -> tuple[Floats, Floats]:
@@ -120,6 +127,7 @@ def _edge(grid: Grid) -> tuple[Floats, Floats]:
 def place_of(grid: Grid) -> str:
     """What a raster covers, in its own coordinates, for people."""
     x, y = _apply(grid.transform, *_edge(grid))
-    crs = "without a CRS" if grid.crs is None else grid.crs.to_string()
+    crs = known_crs(grid)
+    crs = "without a CRS" if crs is None else crs.to_string()
     crs = crs if len(crs) < 60 else "a CRS of its own"
     return f"x {x.min():.10g} to {x.max():.10g}, y {y.min():.10g} to {y.max():.10g} ({crs})"
