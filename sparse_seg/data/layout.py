@@ -45,7 +45,7 @@ def _matches(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tu
             for path in sorted(below(match)):
                 inside = path.relative_to(match)
                 if _is_image(path, suffixes) and not any(p.startswith(".") for p in (*parts, *inside.parts)):
-                    yield nfc(PurePath(*wild, inside.with_suffix("")).as_posix()), path
+                    yield image_id(PurePath(*wild, inside)), path
         elif _is_image(match, suffixes) and not match.name.startswith("."):
             stem = _stem(nfc(match.name), nfc(patterns[-1]))
             yield nfc(PurePath(*wild[: len(wild) - is_wild(patterns[-1])], stem).as_posix()), match
@@ -92,6 +92,16 @@ def below(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         yield from (Path(place, name) for name in files)
+
+
+def image_id(path: PurePath) -> str:
+    """What a file of an image or mask is called: its path without suffix, in one Unicode form.
+
+    Example:
+        >>> image_id(PurePath("north/a.tif"))
+        'north/a'
+    """
+    return nfc(path.with_suffix("").as_posix())
 
 
 def is_wild(pattern: str) -> bool:

@@ -59,7 +59,7 @@ def _records(path: Path, text: str, on_map: bool, images: Images, bad: Bad) -> I
     columns = _columns(first, names, on_map)
     at = {key: names.index(name) for key, name in columns.items()}
     heading = [name.strip().lower() for name in names]
-    thousands = _Thousands(path)
+    thousands, longer = _Thousands(path), 0
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=blanks)
     try:
         for cells in reader:
@@ -72,8 +72,8 @@ def _records(path: Path, text: str, on_map: bool, images: Images, bad: Bad) -> I
                 bad.found("that repeat the header", f"{where}: the header comes again")
                 continue
             if any(cell.strip() for cell in cells[len(names) :]):
-                _too_long(where, cells, names, delimiter, bad)
-                continue
+                _check_long(where, cells, names, delimiter)
+                longer += 1
             values = {key: cells[k] if k < len(cells) else "" for key, k in at.items()}
             image: str | None = values.get("image", "")
             if not str(image).strip():
@@ -90,6 +90,8 @@ def _records(path: Path, text: str, on_map: bool, images: Images, bad: Bad) -> I
             yield Record(where, image, x, y, values["class"])
     except csv.Error as error:
         raise UserError(f"{path}, line {before + 1 + reader.line_num}: cannot be read as a table: {error}") from error
+    if longer:  # such as what `suggest` adds, below the points of a run
+        bad.said.append(f"{longer} lines have more cells than the header, which are not read")
     if not images.source():
         thousands.check(max((max(p.width, p.height) for p in images.places.values()), default=0))
 
@@ -163,14 +165,14 @@ def _number(where: str, column: str, cell: str) -> float | None:
     return None
 
 
-def _too_long(where: str, cells: Sequence[str], names: Sequence[str], delimiter: str, bad: Bad) -> None:
-    said = f"{where}: {len(cells)} cells, but the header has {len(names)}"
+def _check_long(where: str, cells: Sequence[str], names: Sequence[str], delimiter: str) -> None:
+    """Raise UserError if a line has more cells than the header because commas are within its numbers."""
     digits = sum(cell.strip().lstrip("+-").isdecimal() for cell in cells)
     if delimiter == "," and digits >= 2 + len(cells) - len(names):
         raise UserError(
-            f"{said}: are there decimal commas?\nwrite decimals with a point, or separate columns by semicolons"
+            f"{where}: {len(cells)} cells, but the header has {len(names)}: are there decimal commas?\n"
+            "write decimals with a point, or separate columns by semicolons"
         )
-    bad.found("with too many cells", said)
 
 
 class _Thousands:

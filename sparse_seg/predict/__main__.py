@@ -9,7 +9,7 @@ from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
 from sparse_seg.predict.areas import areas_csv
 from sparse_seg.predict.commands import check, make_writable, message, open_predictor, parser, said_in_a_line
-from sparse_seg.predict.inputs import find_images, find_masks, find_targets
+from sparse_seg.predict.inputs import find_images, find_masks, find_targets, make_folders
 
 DESCRIPTION = """\
 Label images of any size with a trained network.
@@ -17,6 +17,9 @@ Label images of any size with a trained network.
 RUN is a run's folder or one of its checkpoints. Everything else comes from there: classes, colours, bands, size.
 The network goes over each image in overlapping windows at the image's own resolution. Memory depends on the window,
 not on the size of a GeoTIFF; a PNG or JPEG is held as a whole.
+
+Folders are searched with all below them; hidden files, DIR and folders of earlier calls are left out. Maps of images in
+a sub-folder go to DIR/SUB-FOLDER, and a mask lies in the sub-folder of its image, or all lie in one folder.
 
 Written to DIR, STEM being the image's name without its suffix:
   STEM.png             class index in the colours of the classes, 255 = unlabelled (for a PNG or JPEG)
@@ -53,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _predict_all(options: argparse.Namespace) -> int:
-    images = find_images(options.images)
+    images = find_images(options.images, options.out)
     masks = find_masks(options.masks, images) if options.masks else {}
     targets = find_targets(images, options.out)
     checkpoint = check(options)
@@ -62,6 +65,7 @@ def _predict_all(options: argparse.Namespace) -> int:
 
     predictor = open_predictor(checkpoint, options)
     make_writable(options.out)
+    make_folders(targets.values())
     scores = Scores(predictor.classes)
     areas = {}
     for image in images:
@@ -79,8 +83,8 @@ def _predict_all(options: argparse.Namespace) -> int:
             continue
         areas[image] = done.areas
         if done.scores is not None:
-            scores.include(image.name, done.scores)
-    write_text(options.out / "areas.csv", areas_csv([(image.name, rows) for image, rows in areas.items()]))
+            scores.include(images[image], done.scores)
+    write_text(options.out / "areas.csv", areas_csv([(images[image], rows) for image, rows in areas.items()]))
     if options.masks:
         write_text(options.out / "scores.json", scores.json())
         print(scores.table())

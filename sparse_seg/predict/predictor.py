@@ -1,7 +1,7 @@
 """A trained network that labels arrays and files of any size."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
@@ -22,7 +22,7 @@ from sparse_seg.predict.sliding import Strip, blended
 from sparse_seg.predict.task import Task, trained_of
 from sparse_seg.predict.windows import Refused, windows_of
 from sparse_seg.raster.hidden import warn_of_alpha
-from sparse_seg.raster.readers import Raster, open_raster
+from sparse_seg.raster.readers import Raster, ScaleNeeded, open_raster
 
 TARGETS = (".png", ".tif", ".tiff")
 """Suffixes of class maps."""
@@ -160,9 +160,9 @@ class Predictor:
         """Score class maps of images against masks, at the images' own resolution.
 
         Args:
-            images: a folder, files, or arrays (H, W, bands).
-            masks: a folder with a mask of the same stem for each image file; or one for each image, in order: files, or
-                arrays (H, W) of class index, 255 = unlabelled.
+            images: a folder, which is searched with all below it, files, or arrays (H, W, bands).
+            masks: a folder with a mask for each image file, in the same sub-folder or all in one, of the same stem; or
+                one for each image, in order: files, or arrays (H, W) of class index, 255 = unlabelled.
 
         Returns:
             what `predict --masks` writes to scores.json: `miou`, `accuracy`, `iou` per class, `scores` with
@@ -172,12 +172,13 @@ class Predictor:
         Raises:
             UserError: an image or a mask cannot be read, or there are not as many of one as of the other.
         """
-        every = find_images([Path(images)]) if isinstance(images, str | Path) else list(images)
+        named = find_images([Path(images)]) if isinstance(images, str | Path) else {}
+        every: list[str | Path | Image] = list(named) if isinstance(images, str | Path) else list(images)
         if isinstance(masks, str | Path):
             files = [Path(image) for image in every if isinstance(image, str | Path)]
             if len(files) < len(every):
                 raise Refused("masks", masks, "is a folder, but images are arrays: give an array for each of them")
-            found = find_masks(Path(masks), files)
+            found = find_masks(Path(masks), {file: named.get(file, file.name) for file in files})
             truths: Sequence[str | Path | Mask] = [found[file] for file in files]
         else:
             truths = masks
@@ -185,7 +186,7 @@ class Predictor:
             raise UserError(f"{len(every)} images but {len(truths)} masks: give one for each image, in the same order")
         total = Scores(self.classes)
         for k, (image, mask) in enumerate(zip(every, truths, strict=True)):
-            name = Path(image).name if isinstance(image, str | Path) else str(k)
+            name = named.get(Path(image), Path(image).name) if isinstance(image, str | Path) else str(k)
             with self.open(image) as raster, self.strips(raster, name) as strips:
                 truth = Truth(Path(mask) if isinstance(mask, str) else mask, raster, self.classes)
                 total.include(name, label(strips, raster, self.classes, Outputs(), truth)[1])
@@ -198,8 +199,16 @@ class Predictor:
     @contextmanager
     def open(self, image: str | Path | Image) -> Iterator[Raster]:
         if isinstance(image, str | Path):
-            with open_raster(Path(image), self.trained.bands, self.trained.scale, self.trained.alpha) as raster:
-                warn_of_alpha(Path(image), raster, 0, 0, raster.height, raster.width)
+            path, trained = Path(image), self.trained
+            with ExitStack() as stack:
+                try:
+                    raster = stack.enter_context(open_raster(path, trained.bands, trained.scale, trained.alpha))
+                except ScaleNeeded as error:
+                    raise UserError(
+                        f"{error.has}, but the network was trained on uint8 and knows no black and white of it\n"
+                        "convert the image as those of its training, or train on such images with data.scale=[low,high]"
+                    ) from error
+                warn_of_alpha(path, raster, 0, 0, raster.height, raster.width)
                 yield raster
         else:
             yield ArrayRaster(image, self._bands)

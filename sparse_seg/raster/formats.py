@@ -201,14 +201,25 @@ def chosen_bands(
     return list(bands)
 
 
+class ScaleNeeded(UserError):
+    """An image's pixels are not uint8, and nobody said which values are black and white."""
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        self.has = f"{path} has pixels of type {dtype}, not uint8"
+        super().__init__(f"{self.has}: say which values are black and white, data.scale=[low,high]")
+
+
 def needed_scale(path: Path, dtype: str, scale: Sequence[float] | None) -> Scale:
-    """The values of black and white of pixels of another type than uint8. Raises UserError if none are given."""
+    """The values of black and white of pixels of another type than uint8.
+
+    Raises:
+        ScaleNeeded: none are given.
+        UserError: pixels are complex numbers.
+    """
     if "complex" in dtype:
         raise UserError(f"{path} has pixels of type {dtype}: only real numbers can be read")
     if scale is None:
-        raise UserError(
-            f"{path} has pixels of type {dtype}, not uint8: say which values are black and white, data.scale=[low,high]"
-        )
+        raise ScaleNeeded(path, dtype)
     return float(scale[0]), float(scale[1])
 
 

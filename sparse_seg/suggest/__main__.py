@@ -63,8 +63,8 @@ def _suggest(options: argparse.Namespace) -> int:
         raise Refused("n", options.n, "must be at least 1")
     if options.by == "errors" and not options.masks:
         raise Refused("by", "errors", "needs --masks DIR: what is wrong only a mask can say")
-    images = find_images(options.images)
-    _check_out(options.out, images)
+    images = find_images(options.images, options.out)
+    _check_out(options.out, list(images))
     masks = find_masks(options.masks, images) if options.masks else {}
     checkpoint = check(options)
 
@@ -75,7 +75,7 @@ def _suggest(options: argparse.Namespace) -> int:
     if len(classes) < 2:
         raise UserError("the network knows one class only: it is never uncertain")
     make_writable(options.out)
-    names, seen = unique_names(images), []
+    names, seen = unique_names(list(images)), []
     share = -(-options.n // len(images))
     for image in images:
         try:

@@ -114,7 +114,6 @@ def test_the_true_reason_is_said(tmp_path: Path, text: str | bytes, message: str
 @pytest.mark.parametrize(
     ("row", "message", "reason"),
     [
-        ("a,1,2,Land,left,over", "line 3: 6 cells, but the header has 4", "with too many cells"),
         ("image,x,y,class", "line 3: the header comes again", "that repeat the header"),
         ("a,1", "line 3: x '1', y '' must be numbers", "without a position"),
         ("a,1,2", "line 3: no class; classes are Land, Gebäude", "of unknown classes"),
@@ -133,6 +132,13 @@ def test_a_row_that_cannot_be_used_is_named_or_counted(tmp_path: Path, row: str,
     bad = Bad(skip=True)
     assert read(tmp_path, text, bad) == {"a": [[8, 7, 0, 0], [9, 9, 0, 1]]}
     assert bad.counts == {reason: 1}
+
+
+def test_cells_beyond_the_header_are_counted(tmp_path: Path) -> None:
+    bad = Bad()
+    text = "image,row,col,class\na,1,2,Land\na,78,2,Land,Land,0.0219,0.9964\na,5,6,2,1,0.5,0.25\na,7,8,Land,,\n"
+    assert len(read(tmp_path, text, bad)["a"]) == 4
+    assert bad.said == ["2 lines have more cells than the header, which are not read"]
 
 
 def test_names_that_fit_but_for_their_letters_are_said_once(tmp_path: Path) -> None:
