@@ -53,7 +53,7 @@ def training_command(
     if (most_bands := max((p.bands for p in pictures), default=3)) > 3:
         every = ",".join(map(str, range(1, min(most_bands, MOST_BANDS) + 1)))
         clear = any(p.has_alpha for p in pictures)
-        rest = "; one is marked as transparency, name it only if it is a band such as near infrared" if clear else ""
+        rest = "; one is marked as alpha: if it is near infrared or the like, data.alpha=false" if clear else ""
         yield f"Of {most_bands} bands the first three are used unless you name others: data.bands=[{every}]{rest}"
     if damaged:
         yield "Replace the damaged files first, or move them away."

@@ -6,7 +6,7 @@ import numpy as np
 
 from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.data.cache import Arrays
-from sparse_seg.data.seen import FOREIGN, Seen, without_pixels
+from sparse_seg.data.seen import FOREIGN, Kind, Seen, without_pixels
 from sparse_seg.palette import hex_colour
 
 CHUNK = 2**26
@@ -29,6 +29,9 @@ def empty_problem(empty: Sequence[int], classes: Classes, arrays: Arrays, where:
         masks: whether there are masks, and not points alone.
     """
     cause = _cause(empty[0], classes, arrays) if masks else "\nlabel it, or leave it out of classes.yaml"
+    clear: Kind = arrays.seen.transparent
+    if clear.files:
+        cause = f"; {clear.pixels_of('images')} are hidden by an alpha band: if it is none, data.alpha=false{cause}"
     return f"{without_pixels(empty, classes, where)}{cause}"
 
 

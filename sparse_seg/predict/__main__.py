@@ -22,8 +22,10 @@ Folders are searched with all below them; hidden files, DIR and folders of earli
 a sub-folder go to DIR/SUB-FOLDER, and a mask lies in the sub-folder of its image, or all lie in one folder.
 
 Written to DIR, STEM being the image's name without its suffix:
-  STEM.png             class index in the colours of the classes, 255 = unlabelled (for a PNG or JPEG)
-  STEM.tif             the same as cloud-optimised GeoTIFF, CRS and transform of the image, nodata 255 (for a GeoTIFF)
+  STEM.png             class index in the colours of the classes, 255 = unlabelled (for a PNG or JPEG), with a world
+                       file, .prj and .aux.xml where the image has a position
+  STEM.tif             the same as cloud-optimised GeoTIFF, CRS and transform of the image, nodata 255 (for a GeoTIFF,
+                       a JPEG 2000 or a VRT)
   STEM.overlay.png     with --overlay: the image under the colours, at most 4096 pixels wide or high
   STEM.confidence.png  or .tif, with --confidence: the winning class's probability in percent, uint8, 255 = unlabelled
   areas.csv            pixels, share and, where the CRS is projected, square metres per image and class

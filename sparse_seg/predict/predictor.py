@@ -136,7 +136,7 @@ class Predictor:
         """Label an image in a file, and write its class map; 255 is unlabelled.
 
         Args:
-            source: GeoTIFF, PNG or JPEG. A GeoTIFF is never whole in memory.
+            source: GeoTIFF, JPEG 2000, VRT, PNG or JPEG. The first three are never whole in memory.
             target: the class map, in the colours of the classes: `.png`, or `.tif` for a cloud-optimised GeoTIFF with
                 the CRS and the transform of the image.
             overlay: also the image under the colours, a PNG at most 4096 pixels wide or high.

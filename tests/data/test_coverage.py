@@ -156,3 +156,23 @@ def test_where_nodata_hides_all_that_is_said(tmp_path: Path) -> None:
         UserError, match=r"^no training image has a labelled pixel .*\n7,680 pixels .* hold 1, the nodata"
     ):
         data_of(root).setup()
+
+
+def test_a_class_that_an_alpha_band_hides_is_told_the_way_out(tmp_path: Path) -> None:
+    """GDAL marks the fourth of four uint8 bands as alpha, near infrared as well, which is 0 on water."""
+    root = make(tmp_path / "own", [], masked=[])
+    (root / "classes.yaml").write_text("classes: [{name: Water}, {name: Land}]\n")
+    lines = ["image,row,col,class"]
+    for k in range(3):
+        index = index_map(k) % 2
+        save_tif(root / "images" / f"{k}.tif", np.dstack([picture(index), index * 200]).transpose(2, 0, 1))
+        for name, number in (("Water", 0), ("Land", 1)):
+            lines += [f"{k},{row},{col},{name}" for row, col in np.argwhere(index == number)[::60]]
+    (root / "points.csv").write_text("\n".join(lines) + "\n")
+    message = refusal(root)
+    assert "class Water" in message
+    assert "are hidden by an alpha band: if it is none, data.alpha=false" in message
+    cache = str(tmp_path / "cache")
+    data = SparsePointsDataModule(folder(root, alpha=False), points=5, size=32, cache_dir=cache, batch_size=2)
+    data.setup()
+    assert data.class_counts[0] > 0
