@@ -74,8 +74,8 @@ def position_of(path: Path, file: Any = None) -> Position:
 
 
 def _says_something(transform: Any) -> bool:
-    """Whether a transform is none that GDAL gives where there is none, nor made of what is no number."""
-    return not transform.is_identity and all(map(math.isfinite, tuple(transform)))
+    """Whether a transform is none that GDAL gives where there is none, made of numbers, and spans a plane."""
+    return not transform.is_identity and all(map(math.isfinite, tuple(transform))) and not transform.is_degenerate
 
 
 def _span_plane(points: list[tuple[float, float]]) -> bool:
