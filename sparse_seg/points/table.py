@@ -103,6 +103,7 @@ def _delimiter(where: str, header: str, stated: str) -> str:
     def found(cells: Sequence[str]) -> int:
         return len({cell.strip().strip('"').lower() for cell in cells} & known)
 
+    header = header[: csv.field_size_limit() - 1]  # a longer one is no header, which is told where it is read
     counts = {d: found(next(csv.reader([header], delimiter=d), [])) for d in DELIMITERS}
     best = max(DELIMITERS, key=lambda d: (counts[d], header.count(d)))
     other = stated if stated and stated not in DELIMITERS else ""

@@ -78,6 +78,7 @@ def opened(path: Path) -> Iterator[PIL.ImageFile.ImageFile]:
         with warnings.catch_warnings():
             # Pillow refuses what is twice as large.
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", module="PIL")  # of an animation that is none
             with PIL.Image.open(path, formats=FORMATS) as file:
                 if file.format == "TIFF" and not path.suffix.lower().startswith(".tif"):
                     raise ValueError("it is a TIFF, whose name must end in .tif")
