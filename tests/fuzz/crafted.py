@@ -181,7 +181,6 @@ CLASSES = {
 
 CSV: dict[str, str | bytes] = {
     "one line of 5 MB": "image,x,y,class\na,1,1," + "x" * 5 * 10**6 + "\n",
-    "a header of 10 MB": "image,x,y,class" + ",x" * 10**6 * 5 + "\n",
     "a quote that does not end": 'image,x,y,class\na,1,1,"Water\n' + "a,1,1,Water\n" * 100_000,
     "null bytes": b"image,x,y,class\na,1,1,Wa\0ter\n\0\0\0\n",
     "nothing but null bytes": bytes(10**6),
@@ -193,7 +192,6 @@ CSV: dict[str, str | bytes] = {
     "infinite": "image,x,y,class\na,inf,-inf,Water\n",
     "fewer columns": "image,x,y,class\na,1\n",
     "more columns": "image,x,y,class\na,1,1,Water,,,,5\n",
-    "a million columns": "image,x,y,class" + ",x" * 10**6 + "\na,1,1,Water\n",
     "two columns of one name": "image,x,x,y,class\na,1,2,3,Water\n",
     "a header alone": "image,x,y,class",
     "no header": "a,1,1,Water\n",
