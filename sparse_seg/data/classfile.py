@@ -9,7 +9,7 @@ import yaml
 
 from sparse_seg.classes import IGNORE_INDEX, RGB, Classes
 from sparse_seg.data.plain_yaml import Quoted, Value, read_plain_yaml
-from sparse_seg.errors import UserError
+from sparse_seg.errors import UserError, brief
 from sparse_seg.palette import hex_colour, parse_colour, usual_colours
 from sparse_seg.points.text import nfc
 
@@ -105,7 +105,7 @@ def _number(value: Value, where: str, most: int | None = None) -> int:
     """A whole number, in quotes or not; 1.0 is 1, and 010 might be 8."""
     if not isinstance(value, str) or not re.fullmatch(r"-?(0|[1-9][0-9]{0,17})(\.0*)?", value):
         end = "" if most is None else f" from 0 to {most}"
-        raise UserError(f"{where} {value!r} must be a whole number{end}")
+        raise UserError(f"{where} {brief(value)} must be a whole number{end}")
     return int(value.partition(".")[0])
 
 

@@ -70,6 +70,8 @@ def _value(path: Path, node: yaml.Node, text: str) -> Value:
                 raise UserError(f"{path}, line {key.start_mark.line + 1}: {name!r} is there twice; leave one out")
             found[name] = _given(path, child, text)
         return found
+    if isinstance(node, yaml.ScalarNode) and re.search("[\ud800-\udfff]", node.value):
+        raise UserError(f"{where}: half a character, which no file can hold; write it out")
     if isinstance(node, yaml.ScalarNode) and node.style in ("'", '"'):
         return Quoted(node.value)
     return str(node.value) or None
