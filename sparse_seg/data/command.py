@@ -56,7 +56,7 @@ def training_command(
         rest = "; one is marked as alpha: if it is near infrared or the like, data.alpha=false" if clear else ""
         yield f"Of {most_bands} bands the first three are used unless you name others: data.bands=[{every}]{rest}"
     if damaged:
-        yield "Replace the damaged files first, or move them away."
+        yield "Mend what is damaged or refused first: replace these files, move them away, or correct classes.yaml."
     yield "To train:"
     yield f"    python train.py {' '.join(shlex.quote(w) if set(w) - PLAIN else w for w in words)}"
 

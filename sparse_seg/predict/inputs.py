@@ -90,8 +90,8 @@ def find_masks(folder: Path, images: Mapping[Path, str]) -> dict[Path, Path]:
         raise UserError(f"{count} images are called {key}, and {folder} can have one mask for them: give fewer images")
     if missing:
         raise UserError(
-            f"{folder} has no mask {chosen[missing[0]]}.png or .tif for {missing[0]}, {len(missing)} of {len(images)} "
-            "images lack one: score without the images that have none"
+            f"{folder} has no mask {chosen[missing[0]]} ({', '.join(MASK_SUFFIXES)}) for {missing[0]}, "
+            f"{len(missing)} of {len(images)} images lack one: score without the images that have none"
         )
     if double := [masks[key] for key in chosen.values() if len(masks[key]) > 1]:
         raise UserError(f"{double[0][0]} and {double[0][1]} could both be the mask of one image: move one away")

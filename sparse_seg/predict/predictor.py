@@ -22,7 +22,7 @@ from sparse_seg.predict.sliding import Strip, blended
 from sparse_seg.predict.task import Task, trained_of
 from sparse_seg.predict.windows import Refused, windows_of
 from sparse_seg.raster.hidden import warn_of_alpha
-from sparse_seg.raster.readers import Raster, ScaleNeeded, open_raster
+from sparse_seg.raster.readers import Raster, Undecided, open_raster
 
 TARGETS = (".png", ".tif", ".tiff")
 """Suffixes of class maps."""
@@ -203,10 +203,12 @@ class Predictor:
             with ExitStack() as stack:
                 try:
                     raster = stack.enter_context(open_raster(path, trained.bands, trained.scale, trained.alpha))
-                except ScaleNeeded as error:
+                except Undecided as error:
+                    bands = "the usual bands" if trained.bands is None else f"bands {list(trained.bands)}"
+                    scale = "uint8" if trained.scale is None else f"pixels from {trained.scale}"
                     raise UserError(
-                        f"{error.has}, but the network was trained on uint8 and knows no black and white of it\n"
-                        "convert the image as those of its training, or train on such images with data.scale=[low,high]"
+                        f"{error.has}, but the network was trained on {bands} of {scale}\n"
+                        "give an image as those of its training, or train on such ones: data.bands, data.scale"
                     ) from error
                 warn_of_alpha(path, raster, 0, 0, raster.height, raster.width)
                 yield raster

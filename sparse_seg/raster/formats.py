@@ -188,38 +188,45 @@ def chosen_bands(
     """The numbers of the bands to read. colour: those without alpha. existing: those that may be named, if others."""
     if bands is None:
         if len(colour) == 2 or not colour:
-            raise UserError(f"{path} has {len(colour)} bands without alpha: say which to use, data.bands=[1,2]")
+            raise Undecided(f"{path} has {len(colour)} bands without alpha", "say which to use, data.bands=[1,2]")
         return colour[:1] * 3 if len(colour) == 1 else colour[:3]
     existing = existing or colour
     for band in bands:
         if band not in existing:
-            raise UserError(
-                f"data.bands={list(bands)}: {path} has no band {band}, only {', '.join(map(str, existing))}"
-            )
+            has = f"{path} has no band {band}, only {', '.join(map(str, existing))}"
+            raise Undecided(has, f"data.bands={list(bands)} names it")
     if not bands:
         raise UserError("data.bands=[] names no band: leave it out to use the first three")
     return list(bands)
 
 
-class ScaleNeeded(UserError):
-    """An image's pixels are not uint8, and nobody said which values are black and white."""
+class Undecided(UserError):
+    """An image has other bands or pixels than it is read by: what training is told, a trained network cannot be.
 
-    def __init__(self, path: Path, dtype: str) -> None:
-        self.has = f"{path} has pixels of type {dtype}, not uint8"
-        super().__init__(f"{self.has}: say which values are black and white, data.scale=[low,high]")
+    Args:
+        has: what the image has.
+        way_out: for training.
+    """
+
+    def __init__(self, has: str, way_out: str) -> None:
+        self.has = has
+        super().__init__(f"{has}: {way_out}")
 
 
 def needed_scale(path: Path, dtype: str, scale: Sequence[float] | None) -> Scale:
     """The values of black and white of pixels of another type than uint8.
 
     Raises:
-        ScaleNeeded: none are given.
+        Undecided: none are given.
         UserError: pixels are complex numbers.
     """
     if "complex" in dtype:
         raise UserError(f"{path} has pixels of type {dtype}: only real numbers can be read")
     if scale is None:
-        raise ScaleNeeded(path, dtype)
+        raise Undecided(
+            f"{path} has pixels of type {dtype}, not uint8",
+            "say which values are black and white, data.scale=[low,high]",
+        )
     return float(scale[0]), float(scale[1])
 
 

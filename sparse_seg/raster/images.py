@@ -35,15 +35,6 @@ METHODS = {
 }
 
 
-def read_image(path: Path) -> Image:
-    """Read an image of any 8-bit mode as uint8 (H, W, 3) RGB, turned as its EXIF orientation says.
-
-    Raises:
-        UserError: the file is missing, damaged, no image, or has more than 8 bits per band.
-    """
-    return rgb_of_image(open_image(path))
-
-
 def rgb_of_image(file: PIL.Image.Image) -> Image:
     """Pillow's image as (H, W, 3) RGB, without a second copy of a large one."""
     out = np.empty((file.height, file.width, 3), np.uint8)

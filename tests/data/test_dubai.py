@@ -16,7 +16,7 @@ from sparse_seg.classes import LAND_COVER, Classes
 from sparse_seg.data.dubai import dubai_samples, find_root, read_registry
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.errors import UserError
-from sparse_seg.raster.images import read_image
+from sparse_seg.raster.images import open_image, rgb_of_image
 from sparse_seg.raster.warned import OffPaletteWarning
 
 COLOURS = LAND_COVER.colours + LAND_COVER.unlabelled
@@ -89,7 +89,7 @@ def test_half_of_the_pixels_off_palette_is_accepted(tmp_path: Path) -> None:
 def test_image_of_any_mode_is_rgb(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     PIL.Image.new("RGB", (5, 3), "white").convert(mode).save(path)
-    image = read_image(path)
+    image = rgb_of_image(open_image(path))
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image, np.full((3, 5, 3), 255))
 
@@ -97,7 +97,7 @@ def test_image_of_any_mode_is_rgb(tmp_path: Path, mode: str) -> None:
 def test_image_of_16_bits_is_refused_rather_than_clipped(tmp_path: Path) -> None:
     PIL.Image.fromarray(np.full((3, 5), 40_000, np.uint16)).save(tmp_path / "image.png")
     with pytest.raises(UserError, match="convert it to 8-bit RGB"):
-        read_image(tmp_path / "image.png")
+        rgb_of_image(open_image(tmp_path / "image.png"))
 
 
 def pair(folder: Path, index: np.ndarray = MASK) -> tuple[Path, Path]:

@@ -100,7 +100,7 @@ def test_masks_that_are_missing_or_double_are_named(tmp_path: Path) -> None:
     touch(tmp_path / "images", "x/a.png", "x/b.png")
     named = find_images([tmp_path / "images"])
     touch(tmp_path / "masks", "x/a.png", ".b.png", "y/b.png")
-    with pytest.raises(UserError, match=r"has no mask b\.png or \.tif for .*b\.png, 1 of 2 images lack one"):
+    with pytest.raises(UserError, match=r"has no mask b \(\.tif, .*\) for .*b\.png, 1 of 2 images lack one"):
         find_masks(tmp_path / "masks", named)
     touch(tmp_path / "masks", "x/b.png", "x/b.tif")
     with pytest.raises(UserError, match=r"b\.png and .*b\.tif could both be the mask of one image"):
@@ -154,5 +154,5 @@ def test_an_image_of_16_bits_is_told_what_its_network_knows(
     geotiff(tmp_path / "a.tif", RNG.integers(0, 4000, (3, 64, 64)).astype(np.uint16))
     assert command.main([str(network), str(tmp_path / "a.tif"), "--out", str(tmp_path / "out"), *CPU]) == 1
     said = capsys.readouterr().err
-    assert "a.tif has pixels of type uint16, not uint8, but the network was trained on uint8 and knows" in said
-    assert "train on such images with data.scale=[low,high]" in said
+    assert "a.tif has pixels of type uint16, not uint8, but the network was trained on the usual bands of uint8" in said
+    assert "or train on such ones: data.bands, data.scale" in said

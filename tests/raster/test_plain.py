@@ -8,7 +8,7 @@ import pytest
 from pngs import write_png
 
 from sparse_seg.errors import UserError
-from sparse_seg.raster.images import read_image
+from sparse_seg.raster.images import open_image, rgb_of_image
 from sparse_seg.raster.readers import open_raster, reader_of
 
 RNG = np.random.default_rng(3)
@@ -42,7 +42,7 @@ def test_16_bits_without_a_scale_are_refused_by_every_reader(tmp_path: Path, ban
     with pytest.raises(UserError, match=r"a.png has pixels of type uint16, not uint8.*data.scale=\[low,high\]"):
         read(path)
     with pytest.raises(UserError, match=r"a.png has more than 8 bits .*data.scale=\[low,high\]"):
-        read_image(path)
+        rgb_of_image(open_image(path))
 
 
 def test_the_transparent_colour_of_16_bits_is_compared_in_16_bits(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_greys_of_few_bits_are_spread_and_their_transparent_one_is_found(tmp_pat
         np.testing.assert_array_equal(valid, values[..., 0] != clear)
         np.testing.assert_array_equal(image, np.where(valid[..., None], values * (255 // top), 0).repeat(3, -1))
     write_png(tmp_path / "b.png", values, depth)
-    np.testing.assert_array_equal(read_image(tmp_path / "b.png")[..., :1], values * (255 // top))
+    np.testing.assert_array_equal(rgb_of_image(open_image(tmp_path / "b.png"))[..., :1], values * (255 // top))
 
 
 def test_the_transparent_colour_of_8_bits_and_of_a_palette(tmp_path: Path) -> None:
