@@ -10,7 +10,7 @@ from typing import Any
 
 from sparse_seg.classes import Classes
 from sparse_seg.palette import hex_colour
-from sparse_seg.raster.warned import AlphaWarning, BlurredWarning, HiddenClassWarning, OffPaletteWarning
+from sparse_seg.raster.warned import AlphaWarning, BlurredWarning, HiddenClassWarning, OffPaletteWarning, PixelsWarning
 
 FOREIGN = 0.01
 """Share of the labelled pixels of all masks that may hold no class."""
@@ -47,21 +47,25 @@ class Seen:
     def of(cls, caught: Sequence[warnings.WarningMessage]) -> "Seen":
         """From the warnings that reading raised; others are raised again."""
         seen = cls()
+        kinds = {
+            OffPaletteWarning: seen.foreign,
+            BlurredWarning: seen.blurred,
+            HiddenClassWarning: seen.hidden,
+            AlphaWarning: seen.transparent,
+        }
         for w in caught:
-            if isinstance(w.message, OffPaletteWarning):
-                seen.foreign.add(w.message.path, w.message.count)
-                for value, n in w.message.values.items():
-                    seen.foreign.values[hex_colour(value) if isinstance(value, tuple) else str(value)] += n
-            elif isinstance(w.message, BlurredWarning):
-                seen.blurred.add(w.message.path, w.message.count)
-            elif isinstance(w.message, HiddenClassWarning):
-                seen.hidden.add(w.message.path, w.message.count)
-                seen.hidden.values[str(w.message.value)] += w.message.count
-            elif isinstance(w.message, AlphaWarning):
-                seen.transparent.add(w.message.path, w.message.count)
-                seen.transparent.values["levels"] += w.message.levels
-            else:
+            if not isinstance(w.message, PixelsWarning):
                 warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+                continue
+            kind = kinds[type(w.message)]
+            kind.add(w.message.path, w.message.count)
+            if isinstance(w.message, OffPaletteWarning):
+                for value, n in w.message.values.items():
+                    kind.values[hex_colour(value) if isinstance(value, tuple) else str(value)] += n
+            elif isinstance(w.message, HiddenClassWarning):
+                kind.values[str(w.message.value)] += w.message.count
+            elif isinstance(w.message, AlphaWarning):
+                kind.values["levels"] += w.message.levels
         return seen
 
     @property

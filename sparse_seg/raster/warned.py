@@ -8,7 +8,26 @@ from pathlib import Path
 from typing import Any
 
 
-class OffPaletteWarning(UserWarning):
+class PixelsWarning(UserWarning):
+    """Pixels of a file are not what they seem.
+
+    Args:
+        path: the file.
+        count: how many pixels.
+        what: of them, for people.
+    """
+
+    def __init__(self, path: Path, count: int, what: str) -> None:
+        super().__init__(path, count, what)
+        self.path = path
+        self.count = count
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.count:,} pixels {self.what}"
+
+
+class OffPaletteWarning(PixelsWarning):
     """A mask holds colours or numbers that are neither a class nor unlabelled; these pixels are taken as unlabelled.
 
     Args:
@@ -18,52 +37,26 @@ class OffPaletteWarning(UserWarning):
     """
 
     def __init__(self, path: Path, count: int, values: Mapping[Any, int] | None = None) -> None:
-        super().__init__(path, count)
-        self.path = path
-        self.count = count
+        super().__init__(path, count, "hold no class and are taken as unlabelled")
         self.values = Counter(values or {})
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.count:,} pixels hold no class and are taken as unlabelled"
 
-
-class BlurredWarning(UserWarning):
-    """Pixels of a mask that is compressed with loss are too far from the value of every class: taken as unlabelled.
-
-    Args:
-        path: the mask.
-        count: how many pixels.
-    """
+class BlurredWarning(PixelsWarning):
+    """Pixels of a mask that is compressed with loss are too far from the value of every class: taken as unlabelled."""
 
     def __init__(self, path: Path, count: int) -> None:
-        super().__init__(path, count)
-        self.path = path
-        self.count = count
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.count:,} pixels lie between the values of classes and are taken as unlabelled"
+        super().__init__(path, count, "lie between the values of classes and are taken as unlabelled")
 
 
-class HiddenClassWarning(UserWarning):
-    """The nodata value that a mask states is the number of a class: its pixels are taken as unlabelled.
-
-    Args:
-        path: the mask.
-        count: how many pixels.
-        value: the number.
-    """
+class HiddenClassWarning(PixelsWarning):
+    """The nodata value that a mask states is the number of a class, `value`: its pixels are taken as unlabelled."""
 
     def __init__(self, path: Path, count: int, value: int) -> None:
-        super().__init__(path, count, value)
-        self.path = path
-        self.count = count
+        super().__init__(path, count, f"hold {value}, its nodata value, and are taken as unlabelled")
         self.value = value
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.count:,} pixels hold {self.value}, its nodata value, and are taken as unlabelled"
 
-
-class AlphaWarning(UserWarning):
+class AlphaWarning(PixelsWarning):
     """An alpha band hides pixels of an image.
 
     Args:
@@ -73,11 +66,6 @@ class AlphaWarning(UserWarning):
     """
 
     def __init__(self, path: Path, count: int, levels: bool) -> None:
-        super().__init__(path, count, levels)
-        self.path = path
-        self.count = count
+        way_out = "; if that band is none, such as near infrared, train with data.alpha=false" if levels else ""
+        super().__init__(path, count, f"are transparent by its alpha band and are left out{way_out}")
         self.levels = levels
-
-    def __str__(self) -> str:
-        way_out = "; if that band is none, such as near infrared, train with data.alpha=false" if self.levels else ""
-        return f"{self.path}: {self.count:,} pixels are transparent by its alpha band and are left out{way_out}"
