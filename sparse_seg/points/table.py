@@ -13,6 +13,8 @@ from sparse_seg.points.records import ALIASES, PIXEL, Bad, Images, Point
 from sparse_seg.points.text import nfc, read_text
 
 DELIMITERS = ",;\t"
+LONGEST, MOST_LINES = 2**20, 2**20
+"""Characters of a line, and lines. What has more is no table of points, and would take minutes."""
 MAP_ALIASES = {"row": ("lat", "latitude", "northing"), "col": ("lon", "long", "lng", "longitude", "easting")}
 """Columns of a table on the map, beside row, y, col, x."""
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -41,6 +43,7 @@ def read_csv(path: Path, images: Images, bad: Bad) -> Iterator[Point]:
 
 
 def _records(path: Path, text: str, on_map: bool, images: Images, bad: Bad) -> Iterator[Record]:
+    _check_size(path, text)
     lines = io.StringIO(text, newline="")
     before, header, separator = 0, "", ""
     for line in lines:
@@ -55,7 +58,10 @@ def _records(path: Path, text: str, on_map: bool, images: Images, bad: Bad) -> I
     delimiter = _delimiter(first, header, separator)
     # Blanks before a quote would make the quote a part of the name.
     blanks = bool(re.search(rf"(^|{re.escape(delimiter)}) +\"", text, re.MULTILINE))
-    names = next(csv.reader([header], delimiter=delimiter, skipinitialspace=blanks), [])
+    try:
+        names = next(csv.reader([header], delimiter=delimiter, skipinitialspace=blanks), [])
+    except csv.Error as error:
+        raise UserError(f"{first}: cannot be read as the header of a table: {error}") from error
     columns = _columns(first, names, on_map)
     at = {key: names.index(name) for key, name in columns.items()}
     heading = [name.strip().lower() for name in names]
@@ -94,6 +100,22 @@ def _records(path: Path, text: str, on_map: bool, images: Images, bad: Bad) -> I
         bad.said.append(f"{longer} lines have more cells than the header, which are not read")
     if not images.source():
         thousands.check(max((max(p.width, p.height) for p in images.places.values()), default=0))
+
+
+def _check_size(path: Path, text: str) -> None:
+    """Raise UserError if a table has a line, or lines, beyond what tables of points have."""
+    if (count := max(text.count("\n"), text.count("\r"))) > MOST_LINES:
+        raise UserError(f"{path} has {count:,} lines, more than {MOST_LINES:,}: leave out those that are no points")
+    start = 0
+    while len(text) - start > LONGEST:
+        end = start + LONGEST + 1
+        last = max(text.rfind(mark, start, end) for mark in "\n\r")
+        if last < 0:
+            line = len(re.findall(r"\r\n|\r|\n", text[:start])) + 1
+            raise UserError(
+                f"{path}, line {line}: it has more than {LONGEST:,} characters, which no line of points has"
+            )
+        start = last + 1
 
 
 def _delimiter(where: str, header: str, stated: str) -> str:

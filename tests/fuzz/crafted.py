@@ -180,7 +180,13 @@ CLASSES = {
 }
 
 CSV: dict[str, str | bytes] = {
-    "one line of 5 MB": "image,x,y,class\na,1,1," + "x" * 5 * 10**6 + "\n",
+    "one line of 50 MB": "image,x,y,class\na,1,1," + "x" * 50 * 10**6 + "\n",
+    "one line of a million cells": "image,x,y,class\na,1,1,Water" + "," * 10**6 + "\n",
+    "a field of 100 kB": "image,x,y,class\na,1,1," + "x" * 10**5 + "\n",
+    "a header of 5 million columns": "image,x,y,class" + ",x" * 5 * 10**6 + "\na,1,1,Water\n",
+    "a header of 100000 columns": "image,x,y,class" + "".join(f",x{k}" for k in range(10**5)) + "\na,1,1,Water\n",
+    "a header of one name": "x" * 10**6 + "\na,1,1,Water\n",
+    "50 million blank lines": "\n" * 50 * 10**6,
     "a quote that does not end": 'image,x,y,class\na,1,1,"Water\n' + "a,1,1,Water\n" * 100_000,
     "null bytes": b"image,x,y,class\na,1,1,Wa\0ter\n\0\0\0\n",
     "nothing but null bytes": bytes(10**6),

@@ -193,3 +193,24 @@ def test_files_of_other_programs_are_told_what_to_become(tmp_path: Path, suffix:
 def test_a_suffix_does_not_make_a_table(tmp_path: Path, magic: bytes) -> None:
     assert "is no file of points that can be read" in refused(tmp_path, magic + b"\0" * 100)
     assert "it is a web page" in refused(tmp_path, "\n<!DOCTYPE html><html>404</html>")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("image,x,y,class\na,1,2," + "x" * 2_000_000, ", line 2: it has more than 1,048,576 characters"),
+        ("image,x,y,class\r\na,1,2,Land\r\n" + "," * 2_000_000, ", line 3: it has more than 1,048,576 characters"),
+        ("image,x,y,class" + ",x" * 5_000_000 + "\na,1,2,Land\n", ", line 1: it has more than 1,048,576 characters"),
+        ("x" * 200_000 + "\na,1,2,Land\n", ", line 1: cannot be read as the header of a table"),
+        ("image,x,y,class\na,1,2," + "x" * 200_000, ", line 2: cannot be read as a table"),
+        ("image,x,y,class\n" + "\n" * 2_000_000, " has 2,000,001 lines, more than 1,048,576"),
+    ],
+)
+def test_a_line_of_megabytes_and_millions_of_lines_are_told(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(UserError) as error:
+        used_labels(path)
+    assert str(error.value).startswith(f"{path}{why}")
+    assert len(str(error.value)) < 400
+    assert "\n" not in str(error.value)
