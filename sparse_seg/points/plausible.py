@@ -97,6 +97,8 @@ def doubt(here: Positions, skip: bool = False) -> str:
     spreads = here.spreads
     close = here.different >= 4 and np.ptp(here.xy, axis=0).max() <= 2
     close |= len(spreads) > 0 and (spreads[:, :2] <= 1).all() and (spreads[:, 2] - 1).sum() >= 3
+    percent = len(here) >= FEW and here.fine and low.min() >= 0 and high.max() <= 100 and high.min() >= 80
+    percent &= here.outside.sum() > 2 * skip or np.log10(1e4 / here.size.clip(100).prod(1)).sum() < -6
     if here.outside.mean() > 0.5:
         if degrees and (close or (low < 0).any()):
             return f"{ranges} look like longitude and latitude, not like pixels"
@@ -104,6 +106,9 @@ def doubt(here: Positions, skip: bool = False) -> str:
             return f"{ranges} lie outside of their images, but would lie inside with x and y exchanged"
         if (np.abs(here.xy).max(1) > 20 * here.size.max(1)).all() and np.abs(high).max() > 10_000:
             return f"{ranges} look like map coordinates in metres, not like pixels"
+    if percent:
+        return f"{ranges} look like percent of the image, not like pixels: none is above 100"
+    if here.outside.mean() > 0.5:
         return ""
     least = here.size.min()
     if least >= 8 and here.fine and here.different > 1 and low.min() >= 0 and high.max() <= 1:
@@ -113,9 +118,6 @@ def doubt(here: Positions, skip: bool = False) -> str:
         return f"{ranges} look like {what}, not like pixels: the points of an image lie within a pixel or two"
     if len(here) < FEW:
         return ""
-    percent = here.fine and low.min() >= 0 and high.max() <= 100 and high.min() >= 80
-    if percent and (here.outside.sum() > 2 * skip or np.log10(1e4 / here.size.clip(100).prod(1)).sum() < -6):
-        return f"{ranges} look like percent of the image, not like pixels: none is above 100"
     corner = least >= 64 and (here.xy < here.size / 8).all()
     if corner and here.different >= FEW and (here.fine or len(np.unique(here.image)) > 1):
         return (
