@@ -216,6 +216,29 @@ def test_percent_of_small_images_are_no_pixels_whatever_is_skipped(tmp_path: Pat
             folder(tmp_path, on_bad_point=on_bad_point)
 
 
+def test_a_first_class_that_is_also_no_data_is_told_and_can_be_had_back(tmp_path: Path) -> None:
+    save_tif(tmp_path / "images" / "a.tif", SHOWN.transpose(2, 0, 1))
+    save_tif(tmp_path / "masks" / "a.tif", TRUTH[None], nodata=0)
+    said = "\n".join(inspect(tmp_path))
+    hidden = int((TRUTH == 0).sum())
+    assert f"{hidden:,} pixels hold 0, the nodata value of their masks" in said
+    (tmp_path / "classes.yaml").write_text(f"{YAML}ignore: 255\n")
+    assert int((folder(tmp_path).samples[0].read()[1] == 0).sum()) == hidden
+    assert "nodata value" not in "\n".join(inspect(tmp_path))
+
+
+def test_the_colours_of_jpeg_masks_are_named_and_no_classes_made_of_their_edges(tmp_path: Path) -> None:
+    for path in pngs(tmp_path):
+        Image.fromarray(COLOURS[TRUTH]).save(tmp_path / "masks" / f"{path.stem}.jpg", quality=92)
+    with pytest.raises(UserError, match=r"most pixels are like #\w{6} \(42%\), #\w{6} \(33%\), #\w{6} \(25%\)\n"):
+        list(inspect(tmp_path))
+    assert not (tmp_path / "classes.yaml").exists()
+    (tmp_path / "classes.yaml").write_text(YAML)
+    off = [line for line in inspect(tmp_path) if line.startswith("off")]
+    assert all(line.endswith("count as unlabelled: between the classes") for line in off)
+    assert off
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoint(tmp_path_factory.mktemp("network") / "best.ckpt")

@@ -28,12 +28,13 @@ BLACK_AND_WHITE: set[Value] = {0, 255, (0, 0, 0), (255, 255, 255)}
 class MaskValues:
     """What masks hold. values: colour, or number where they have neither colours nor a palette → pixels. palette: the
     colours of numbers that are used, where all masks have one palette; None where they do not. by_number: pixels of
-    each. lossy: whether some are compressed with loss.
+    each. hidden: of each number that its mask calls no data. lossy: whether some are compressed with loss.
     """
 
     values: Counter[Value] = field(default_factory=Counter)
     palette: dict[int, RGB] | None = field(default_factory=dict)
     by_number: Counter[Value] = field(default_factory=Counter)
+    hidden: Counter[int] = field(default_factory=Counter)
     lossy: bool = False
 
     def add(self, path: Path, grid: Grid | None) -> None:
@@ -41,7 +42,7 @@ class MaskValues:
         with open_held(path, grid) as held:
             counts, _ = held.count()
             if held.nodata is not None:
-                counts.pop(held.nodata, None)
+                self.hidden[held.nodata] += counts.pop(held.nodata, 0)
             self.lossy |= held.lossy
             if held.table is None or held.is_ramp:
                 self.palette = None
@@ -103,7 +104,7 @@ def guess_classes(files: Files, held: MaskValues) -> Classes:
             names = [f"class_{k}" for k in indices]
         return Classes(tuple(names), tuple(usual_colours(len(names))), indices=indices)
     if held.lossy:
-        most = ", ".join(f"{shown(value)} ({share:.0%})" for value, share in held.around())
+        most = ", ".join(f"{shown(value)} ({share:.0%})" for value, share in held.around() if share >= 0.01)
         raise UserError(
             "cannot tell the classes: masks that are compressed with loss, such as JPEG, have other colours along "
             f"every edge; most pixels are like {most}\n"

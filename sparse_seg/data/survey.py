@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse_seg.classes import Classes
+from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.data.classfile import read_classes, write_classes
 from sparse_seg.data.command import training_command
 from sparse_seg.data.folder import Files, files_of, no_labels, no_points, said_once
@@ -67,6 +67,10 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
             raise UserError(f"{what} {one}; a network tells two or more apart: label what else there is")
         write_classes(files.classes, classes)
         yield f"classes   wrote {files.classes}: look through it, and rename the classes as you like"
+        for number, n in values.hidden.items() if classes.indices is not None else ():
+            if n and 0 <= number < IGNORE_INDEX:
+                yield f"note      {n:,} pixels hold {number}, the nodata value of their masks, and are unlabelled"
+                yield f"          if they are a class, give it index {number} there, and add the line: ignore: 255"
     else:
         yield f"classes   {len(classes)} in {files.classes}"
     most = 0
