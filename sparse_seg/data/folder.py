@@ -24,10 +24,11 @@ from sparse_seg.points.sources import within
 from sparse_seg.raster.beside import content
 from sparse_seg.raster.masks import Picture, probe, read_sample
 from sparse_seg.raster.readers import MASK_SUFFIXES, SUFFIXES
-from sparse_seg.raster.trap import DEFLATED, WHOLE, refuse_trap
 
-LARGEST = 2**28
-"""Pixels of an image that is read as a whole; a larger one wants `data.tile`."""
+LARGEST, LARGEST_PLAIN = 2**27, 7 * 10**7
+"""Pixels of an image that is read as a whole, and of a PNG or a JPEG, which takes nearly twice the memory; a larger one
+wants `data.tile`.
+"""
 MOST_BANDS = 128
 """What OpenCV 5 flips."""
 
@@ -243,6 +244,11 @@ def _samples(
 ) -> list[Sample]:
     """One sample, or one for each window that has a mask or a point."""
     group = key.rpartition("/")[0] or key
+    if tile is None and picture.height * picture.width > (LARGEST_PLAIN if picture.is_plain else LARGEST):
+        raise UserError(
+            f"{picture.path} has {picture.width}×{picture.height} pixels, too many to read as a whole: "
+            "cut it into windows with data.tile=256"
+        )
     plain = picture.is_plain and not picture.has_alpha and bands is None and scale is None and tile is None
     plain = plain and not picture.aligned and classes.indices is None
     if plain and picture.mask and picture.mask.suffix.lower() == ".png":
@@ -252,13 +258,6 @@ def _samples(
     whole = hashlib.sha256(repr(how).encode() + content(picture.path))
     whole.update(content(picture.mask) if picture.mask else b"")
     whole.update(b"aligned" if picture.aligned else b"")
-    if tile is None and picture.height * picture.width > LARGEST:
-        raise UserError(
-            f"{picture.path} has {picture.width}×{picture.height} pixels, too many to read as a whole: "
-            "cut it into windows with data.tile=256"
-        )
-    if tile is None and not picture.is_plain and picture.path.suffix.lower() != ".vrt":
-        refuse_trap(picture.path, picture.height, picture.width, WHOLE, DEFLATED, picture.bands)
     size = (tile or picture.height, tile or picture.width)
     samples = []
     for row in range(0, picture.height, size[0]):

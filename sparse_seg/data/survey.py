@@ -62,7 +62,7 @@ def inspect(root: Path, points_crs: str | None = None, **names: str | None) -> I
         yield from found.unsaid()
         classes = guess_classes(files, values)
         if len(classes) == 1:
-            what = "the masks hold" if files.masks else f"{files.points} names"
+            what = f"{files.root}: the masks hold" if files.masks else f"{files.points} names"
             one = f"one class, {classes.names[0][:100]}"
             raise UserError(f"{what} {one}; a network tells two or more apart: label what else there is")
         write_classes(files.classes, classes)

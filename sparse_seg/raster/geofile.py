@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparse_seg.errors import UserError
 from sparse_seg.raster.images import ORIENTATION, opened, orientation_of, turn_of
 from sparse_seg.raster.position import position_of
-from sparse_seg.raster.trap import SPARSE, WINDOWS, refuse_trap
+from sparse_seg.raster.trap import refuse_blocks
 from sparse_seg.raster.turned import UPRIGHT, Turn
 from sparse_seg.raster.vrt import local_vrt
 
@@ -189,9 +189,9 @@ def _opened(path: Path, stack: ExitStack) -> GeoFile:
         return GeoFile(path, [stack.enter_context(open_one(whole))], UPRIGHT, ())
     # An absolute path is no URL and no connection string.
     first = stack.enter_context(open_one(path.absolute()))
-    refuse_trap(path, first.height, first.width, WINDOWS, SPARSE)
     if first.count > MOST_BANDS:
         raise UserError(f"{path} has {first.count} bands, more than {MOST_BANDS}: save those that you need")
+    _check_blocks(path, first)
     if driver != "GTiff":
         return GeoFile(path, [first], UPRIGHT if driver == "JP2OpenJPEG" else _turn_of_image(path), ())
     names, pages, notes = first.subdatasets, [first], []
@@ -211,6 +211,13 @@ def _opened(path: Path, stack: ExitStack) -> GeoFile:
         notes.append(OTHER_PAGES)
     turn = turn_of(_tag_of_tiff(path))
     return GeoFile(path, pages, turn, [*notes, *([TURNED] if turn != UPRIGHT else [])])
+
+
+def _check_blocks(path: Path, file: Any) -> None:
+    """Raise UserError if one block cannot be decoded, or if a file is too short for its blocks."""
+    held = file.count if file.interleaving == import_rasterio().enums.Interleaving.pixel else 1
+    sample = max(np.dtype(kind).itemsize if hasattr(np, kind) else 16 for kind in file.dtypes)
+    refuse_blocks(path, (file.height, file.width), file.block_shapes[0], held * sample)
 
 
 def _check_source(path: Path) -> None:

@@ -14,9 +14,12 @@ from sparse_seg.errors import UserError
 from sparse_seg.palette import packed
 from sparse_seg.raster.images import open_image, read_deep, rgb_of_image
 from sparse_seg.raster.readers import colour_table, import_rasterio
+from sparse_seg.raster.trap import COUNTED, refuse_large, refuse_trap
 
 MOST = 2**24
 """Pixels of a mask that are read at once for fewer pixels of its image."""
+MOST_COLOURED = 2**26
+"""Pixels of a mask of colours that is decoded as a whole, at up to 15 bytes each; numbers and palettes take 3."""
 LARGEST_NUMBER = 2**53
 
 Values = NDArray[Any]
@@ -112,6 +115,8 @@ class Windowed(Held):
     def __init__(self, path: Path, file: Any) -> None:
         self.path, self._file = path, file
         self.height, self.width = file.height, file.width
+        if path.suffix.lower() != ".vrt":  # what that reads was opened by itself
+            refuse_trap(path, file.height, file.width, *COUNTED)
         alpha = import_rasterio().enums.ColorInterp.alpha
         bands = [k for k, kind in enumerate(file.colorinterp, 1) if kind != alpha]
         self._alpha = next((k for k, kind in enumerate(file.colorinterp, 1) if kind == alpha), None)
@@ -158,6 +163,7 @@ def decoded(path: Path, *stamp: int) -> Whole:
     if bits == 16 and mode in ("LA", "RGB", "RGBA"):  # of which Pillow keeps 8
         return _deep(path, clear)
     if mode not in ("1", "L", "P") and not mode.startswith(("I", "F", "LA", "La")):
+        refuse_large(path, file.height, file.width, MOST_COLOURED)
         has_alpha = mode in ("RGBA", "RGBa", "PA") or clear is not None
         pixels = np.asarray(file.convert("RGBA")) if has_alpha else rgb_of_image(file)
         return Whole(path, packed(pixels[..., :3]), _seen(pixels), coloured=True, lossy=lossy)

@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 from sparse_seg.classes import Image
 from sparse_seg.errors import UserError
-from sparse_seg.raster.trap import DEFLATED, WHOLE, refuse_trap
+from sparse_seg.raster.trap import DECODED, WAY_OUT, refuse_large, refuse_trap
 from sparse_seg.raster.turned import TURNS, UPRIGHT, Turn
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What is looked for, whatever the suffix. Others of Pillow's start programs."""
 STRIP = 2**22
 """Pixels that are converted at once."""
+LONGEST = 2**20
+"""Pixels of a side."""
+PROGRESSIVE, DEEP = 9 * 10**7, 2**27
+"""Pixels of a progressive JPEG, and samples of 16 bits of a PNG, whose decoding takes some ten bytes of each."""
 ORIENTATION = 274
 """The tag in EXIF and in TIFF."""
 METHODS = {
@@ -73,15 +77,19 @@ def opened(path: Path) -> Iterator[PIL.ImageFile.ImageFile]:
             with PIL.Image.open(path, formats=FORMATS) as file:
                 if file.format == "TIFF" and not path.suffix.lower().startswith(".tif"):
                     raise ValueError("it is a TIFF, whose name must end in .tif")
-                if not (file.tile and str(file.tile[0][3]).endswith(("1", "2", "4"))):  # of 8 bits or more
-                    refuse_trap(path, file.height, file.width, WHOLE, DEFLATED, len(file.getbands()))
+                if max(file.size) > LONGEST:
+                    raise ValueError(f"it claims {file.width}×{file.height} pixels")
+                if file.format in ("JPEG", "MPO"):
+                    refuse_trap(path, file.height, file.width, *DECODED, len(file.getbands()))
+                    if "progressive" in file.info:
+                        refuse_large(path, file.height, file.width, PROGRESSIVE)
                 yield file
     except UserError:
         raise
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"cannot open {path}: {error.strerror}") from error
     except PIL.Image.DecompressionBombError as error:
-        raise UserError(f"{path} is too large, cut it into tiles or save it as GeoTIFF: {error}") from error
+        raise UserError(f"{path} is too large, {WAY_OUT}: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise UserError(
             f"{path} is damaged or no image: {error}\nreplace it by an intact copy (`make data` does so for Dubai)"
@@ -123,6 +131,7 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
     """
     with opened(path) as file:
         raw, orientation = file.tile[0][3], orientation_of(file, path)
+        refuse_large(path, file.height, file.width, DEEP // max(deep_bands(file), 1))
         file.load()  # which says what is damaged
         if raw == "I;16B":
             values = np.asarray(file)[..., None]
