@@ -9,7 +9,8 @@ from sparse_seg.data.cache import Arrays
 from sparse_seg.data.seen import FOREIGN, Kind, Seen, without_pixels
 from sparse_seg.palette import hex_colour
 
-CHUNK = 2**26
+CHUNK = 2**22
+"""Pixels that are looked at together."""
 
 
 def labelled_pixels(arrays: Arrays) -> int:

@@ -118,7 +118,7 @@ class SparsePointsDataModule(L.LightningDataModule):
         self.points_off_image = 0
         self.class_counts: list[int] = []
         """Labelled training pixels of each class, after mapping to the training size."""
-        self._shown: dict[int, set[int]] = {}
+        self._shown: dict[int, frozenset[int]] = {}
         """Index of each sample that shows points → their classes."""
         self._train: SegmentationDataset | None = None
         self._val: SegmentationDataset | None = None
@@ -168,13 +168,15 @@ class SparsePointsDataModule(L.LightningDataModule):
     def _place(self, source: PointSource) -> dict[int, Cells]:
         """Place in `train_indices` → the cells of its points; those left out show their full masks."""
         cells: dict[int, Cells] = {}
+        sets: dict[frozenset[int], frozenset[int]] = {}
         place = {i: k for k, i in enumerate(self.train_indices)}
         for whole, windows in groupby(self.train_indices, key=lambda i: self.samples[i].whole):
             shown = source.of(whole, list(windows))
             for i, points in shown.items():
                 cells[place[i]] = self._cells(i, points)
                 usable = _on_image(self._arrays, i, points, self.samples[i].has_mask)
-                self._shown[i] = set(usable[:, 2].tolist())
+                kinds = frozenset(usable[:, 2].tolist())
+                self._shown[i] = sets.setdefault(kinds, kinds)  # there are few different ones
                 self.points_off_image += len(points) - len(usable)
             if shown:
                 moved = [p[:, :3] + [*self.samples[i].offset, 0] for i, p in shown.items()]
@@ -202,7 +204,8 @@ class SparsePointsDataModule(L.LightningDataModule):
 
     def _check_classes(self) -> None:
         """Raise UserError, or warn where `allow_empty_classes` says so, if masks and classes do not fit."""
-        problem = foreign_problem(self._arrays.seen.foreign, labelled_pixels(self._arrays))
+        foreign = self._arrays.seen.foreign
+        problem = foreign_problem(foreign, labelled_pixels(self._arrays)) if foreign.files else None
         empty = [c for c, n in enumerate(self.class_counts) if n == 0 and not self._is_labelled(c)]
         if empty and not problem:
             where = f"any of the {len(self.train_indices)} training images (points={self.points})"

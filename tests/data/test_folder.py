@@ -21,6 +21,7 @@ from sparse_seg.data.folder import files_of, folder
 from sparse_seg.data.sample import ImageSet
 from sparse_seg.data.split import split_indices
 from sparse_seg.errors import UserError
+from sparse_seg.raster.warned import AlphaWarning
 
 NAMES = ["a.JPG", "b.jpeg", "c.PNG", "d.png", "e.TIFF"]
 
@@ -201,7 +202,12 @@ def test_where_there_is_no_image_nothing_is_labelled(tmp_path: Path, kind: str) 
         alpha[:8, :8] = 0
         PIL.Image.fromarray(np.dstack([pixels.transpose(1, 2, 0), alpha])).save(root / "images" / "a.png")
     save_mask(root / "masks" / "a.png", index_map(0))
-    mask = folder(root).samples[0].read()[1]
+    read = folder(root).samples[0].read
+    if kind == "nodata":
+        mask = read()[1]
+    else:
+        with pytest.warns(AlphaWarning, match=r"a\.png: 64 pixels are transparent"):
+            mask = read()[1]
     assert (mask[:8, :8] == 255).all()
     assert (mask != 255).sum() == mask.size - 64
 

@@ -75,7 +75,7 @@ def test_inspect_looks_at_a_registered_format(root: Path) -> None:
 def test_predict_finds_and_opens_a_registered_format(root: Path) -> None:
     there = "sparse_seg.predict.inputs"
     inputs = import_module(there if find_spec(there) else "sparse_seg.predict.predictor")
-    assert inputs.find_images([root / "images"]) == [root / "images" / "a.npy"]
+    assert list(inputs.find_images([root / "images"])) == [root / "images" / "a.npy"]
     with open_raster(root / "images" / "a.npy") as raster:
         np.testing.assert_array_equal(raster.read(0, 0, 40, 48)[0], IMAGE)
 
