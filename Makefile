@@ -42,11 +42,13 @@ dashboard: $(STAMP)  ## open TensorBoard on all studies
 	$(BIN)/tensorboard --logdir outputs
 
 test test-all test-oldest: export SPARSE_SEG_DATA ?= $(if $(wildcard data/dubai),$(CURDIR)/data/dubai)
+# Two workers of one thread each. The slow tests start processes of their own, and want the machine to themselves.
+test test-oldest: export OMP_NUM_THREADS ?= 1
 test: $(STAMP)  ## the tests; those on real images need SPARSE_SEG_DATA or data/dubai
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n 2
 
-test-all: $(STAMP)  ## the slow tests, too: twenty kills, launchers
-	$(BIN)/python -m pytest
+test-all: test  ## the slow tests, too: twenty kills, launchers
+	$(BIN)/python -m pytest -m slow
 
 test-oldest: $(STAMP)  ## a selection with the oldest versions allowed, in .venv-oldest; only torch is that of .venv
 	.ci/oldest

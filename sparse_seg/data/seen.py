@@ -10,7 +10,14 @@ from typing import Any
 
 from sparse_seg.classes import Classes
 from sparse_seg.palette import hex_colour
-from sparse_seg.raster.warned import AlphaWarning, BlurredWarning, HiddenClassWarning, OffPaletteWarning, PixelsWarning
+from sparse_seg.raster.warned import (
+    AbsentWarning,
+    AlphaWarning,
+    BlurredWarning,
+    HiddenClassWarning,
+    OffPaletteWarning,
+    PixelsWarning,
+)
 
 FOREIGN = 0.01
 """Share of the labelled pixels of all masks that may hold no class."""
@@ -35,13 +42,14 @@ class Kind:
 class Seen:
     """What there is. foreign: pixels of masks that hold no class. blurred: the same of masks that are compressed with
     loss. hidden: those of a class whose number is its mask's nodata value. transparent: pixels of images that an alpha
-    band hides.
+    band hides. absent: those that hold what programs write where there is no image.
     """
 
     foreign: Kind = field(default_factory=Kind)
     blurred: Kind = field(default_factory=Kind)
     hidden: Kind = field(default_factory=Kind)
     transparent: Kind = field(default_factory=Kind)
+    absent: Kind = field(default_factory=Kind)
 
     @classmethod
     def of(cls, caught: Sequence[warnings.WarningMessage]) -> "Seen":
@@ -52,6 +60,7 @@ class Seen:
             BlurredWarning: seen.blurred,
             HiddenClassWarning: seen.hidden,
             AlphaWarning: seen.transparent,
+            AbsentWarning: seen.absent,
         }
         for w in caught:
             if not isinstance(w.message, PixelsWarning):
@@ -82,6 +91,9 @@ class Seen:
         if self.hidden.files:
             value, pixels = ", ".join(self.hidden.values), self.hidden.pixels_of("masks")
             lines.append(f"{pixels} hold {value}, the nodata value that these state, and count as unlabelled")
+        if self.absent.files:
+            pixels = self.absent.pixels_of("images")
+            lines.append(f"{pixels} hold -9999 or its like in all bands, are taken for no image and left out")
         if self.transparent.files:
             line = f"{self.transparent.pixels_of('images')} are transparent by an alpha band and are left out"
             if self.transparent.values["levels"]:

@@ -60,10 +60,13 @@ class Raster(ABC):
         crs: rasterio's CRS or None.
         transform: the affine transform of pixel (column, row) to the CRS, None where the file has none.
         gcps: rasterio's ground control points that the transform is made of; empty elsewhere.
+        absent: pixels read so far that hold in all bands, below the black of `scale`, what programs write where there
+            is no image, though the file does not say so; they are not valid.
         whole: of the class: whether the image is decoded as a whole when it is opened, and nothing stays open.
     """
 
     whole: ClassVar[bool] = False
+    absent: int = 0
 
     height: int
     width: int

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from sparse_seg.raster.formats import Header, Raster, Window, chosen_bands, needed_scale, register, to_uint8
 from sparse_seg.raster.geofile import GEO_SUFFIXES, import_rasterio, open_geotiff
 
+ABSENT = (-9999.0, -99999.0, -32768.0, float(np.finfo(np.float32).min), float(np.finfo(np.float64).min))
+"""What programs write where there is no image, when the file does not say so."""
+
 
 @register(*GEO_SUFFIXES, masks=True)
 class GeoTiff(Raster):
@@ -65,6 +68,9 @@ class GeoTiff(Raster):
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(0)
         if self._scale is not None:
+            absent = (np.isin(values, ABSENT) & (values < self._scale[0])).all(0)
+            self.absent += int(np.count_nonzero(absent & valid))
+            valid &= ~absent
             values = to_uint8(values, self._scale)
         image = values[order].transpose(1, 2, 0)
         if self._palette is not None:

@@ -19,7 +19,7 @@ from sparse_seg.raster.held import MOST
 from sparse_seg.raster.hidden import warn_of_alpha
 from sparse_seg.raster.placed import Grid, known_crs
 from sparse_seg.raster.readers import GeoTiff, PlainImage, Raster, open_raster, reader_of
-from sparse_seg.raster.warned import BlurredWarning, HiddenClassWarning, OffPaletteWarning
+from sparse_seg.raster.warned import AbsentWarning, BlurredWarning, HiddenClassWarning, OffPaletteWarning
 
 Window = tuple[int, int, int, int]
 """row, column, height, width; may reach beyond the image, where it is black and unlabelled."""
@@ -124,6 +124,8 @@ def _read_image(
             raster = stack.enter_context(open_raster(picture.path, bands, scale, alpha))
         image[here], valid[here] = raster.read(row, col, *inner)
         warn_of_alpha(picture.path, raster, row, col, *inner)
+        if raster.absent:  # of this window: what is read by windows was opened for it
+            warnings.warn(AbsentWarning(picture.path, raster.absent), stacklevel=3)
     return image, valid
 
 

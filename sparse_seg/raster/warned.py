@@ -56,6 +56,13 @@ class HiddenClassWarning(PixelsWarning):
         self.value = value
 
 
+class AbsentWarning(PixelsWarning):
+    """Pixels of an image hold what programs write where there is none, as -9999, though the file does not say so."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        super().__init__(path, count, "hold -9999 or its like in all bands, are taken for no image and left out")
+
+
 class AlphaWarning(PixelsWarning):
     """An alpha band hides pixels of an image.
 

@@ -11,6 +11,7 @@ from folders import COLOURS, index_map, make, picture, save_mask, save_tif
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.data.folder import folder
 from sparse_seg.errors import UserError
+from sparse_seg.raster.warned import AbsentWarning
 
 CLASSES = "classes: [{{name: Ground, index: {0}}}, {{name: Roof, index: {1}}}, {{name: Tree, index: {2}}}]\n"
 
@@ -176,3 +177,26 @@ def test_a_class_that_an_alpha_band_hides_is_told_the_way_out(tmp_path: Path) ->
     data = SparsePointsDataModule(folder(root, alpha=False), points=5, size=32, cache_dir=cache, batch_size=2)
     data.setup()
     assert data.class_counts[0] > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_an_unstated_9999_is_no_image_and_that_is_said(tmp_path: Path, dtype: str) -> None:
+    root = make(tmp_path / "own", [], masked=[])
+    for k in range(4):
+        pixels = picture(index_map(k)).transpose(2, 0, 1).astype(dtype)
+        pixels[:, :10] = -9999
+        pixels[0, 20] = -9999  # in one band alone it is a value
+        save_tif(root / "images" / f"{k}.tif", pixels)
+        save_mask(root / "masks" / f"{k}.png", index_map(k))
+    images = folder(root, scale=[0, 255])
+    with pytest.warns(AbsentWarning, match="480 pixels hold -9999"):
+        image, mask = images.samples[0].read()
+    assert (mask[:10] == 255).all()
+    assert (mask[10:] != 255).all()
+    assert not image[:10].any()
+    data = SparsePointsDataModule(images, points=5, size=32, cache_dir=str(tmp_path / "cache"))
+    with pytest.warns(UserWarning, match=r"1,920 pixels of 4 images .* hold -9999 or its like in all bands"):
+        data.setup()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        folder(root, scale=[-10_000, 255]).samples[0].read()  # a scale that begins below says that it is a value
