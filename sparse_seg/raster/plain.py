@@ -54,8 +54,12 @@ class PlainImage(Raster):
         self._alpha = marked[0] if marked and alpha and marked[0] not in self._bands else None
         self._pixels: PIL.Image.Image | NDArray[np.uint16] = read_deep(path) if deep else open_image(path)
         self._mode = ("L" if is_grey else "RGB") + ("A" if marked or self._key is not None else "")
-        if isinstance(self._key, int) and raw in STEPS and isinstance(self._pixels, PIL.Image.Image):
-            self._pixels.info["transparency"] = self._key * STEPS[raw]
+        if isinstance(self._key, int) and isinstance(self._pixels, PIL.Image.Image):
+            if raw in STEPS:
+                self._pixels.info["transparency"] = self._key * STEPS[raw]
+            elif names == ("1",):  # older Pillow forgets the transparent one of two values
+                self._pixels = PIL.Image.fromarray(np.asarray(self._pixels).astype(np.uint8) * 255)
+                self._pixels.info["transparency"] = 255 if self._key else 0
 
     @classmethod
     def header(cls, path: Path) -> Header:

@@ -17,6 +17,7 @@ from sparse_seg.data.dubai import dubai_samples, find_root, read_registry
 from sparse_seg.data.pairs import pair_sample
 from sparse_seg.errors import UserError
 from sparse_seg.raster.images import open_image, rgb_of_image
+from sparse_seg.raster.readers import open_geotiff
 from sparse_seg.raster.warned import OffPaletteWarning
 
 COLOURS = LAND_COVER.colours + LAND_COVER.unlabelled
@@ -65,6 +66,9 @@ def test_palette_index_without_a_colour_is_unlabelled(tmp_path: Path) -> None:
     image = PIL.Image.fromarray(np.array([[0, 1, 2, 200]], np.uint8))
     image.putpalette([value for colour in COLOURS[:3] for value in colour])
     image.save(tmp_path / "mask.tif")
+    with open_geotiff(tmp_path / "mask.tif") as written:
+        if written.colormap(1)[0][:3] != COLOURS[0]:
+            pytest.skip("this version of GDAL reads other colours from a TIFF's palette than Pillow writes")
     mask, off = decode_mask(tmp_path / "mask.tif", LAND_COVER)
     assert (mask.tolist(), off) == ([[0, 1, 2, 255]], 1)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-MEGABYTES = 600
+MEGABYTES = 750
 """On top of what Python and its libraries take."""
-SECONDS = 15
+SECONDS = 20
 LONGEST = 2000
 """Characters of a line on the screen."""
 NOISE = ("Warning", "Traceback", "ERROR ", "warn(", "libtiff", "libpng", "Exception")
