@@ -81,8 +81,8 @@ def main() -> None:
 
 
 def run(entry: Callable[..., int], words: list[str]) -> dict[str, Any]:
-    """code: None if an exception got through. said: all that came on the screen. s: of the processor. mb: on top of what
-    was there.
+    """code: None if an exception got through. said: all that came on the screen. s: seconds of the processor. mb: on
+    top of what was there.
     """
     began, before = time.process_time(), _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
