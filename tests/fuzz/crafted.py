@@ -279,7 +279,7 @@ def all_of(texts: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         yield name, text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
-LARGE = ("5000 ", "10000 ", "13000 ", "16000 ", "12000 ", "10^6 ", "200000 ", "100 million", "2 billion")
+LARGE = ("5000 ", "10000 ", "13000 ", "16000 ", "20000 ", "10^6 ", "200000 ", "100 million", "2 billion")
 """What names of rasters begin with that may be meant."""
 PLACE = rasterio.Affine(1, 0, 325_000, 0, -1, 2_780_000)
 SPARSE = {"driver": "GTiff", "dtype": "uint8", "sparse_ok": True, "bigtiff": "yes", "tiled": True}
@@ -328,7 +328,7 @@ def images(folder: Path) -> list[Path]:
     for name, side, options in (
         ("10^6 x 10^6 sparse", 10**6, {"blockxsize": 65_536, "blockysize": 65_536}),
         ("200000 x 200000 sparse", 200_000, {"blockxsize": 4096, "blockysize": 4096}),
-        ("12000 x 12000 sparse", 12_000, {"blockxsize": 512, "blockysize": 512}),
+        ("20000 x 20000 sparse", 20_000, {"blockxsize": 512, "blockysize": 512}),
     ):
         made.append(at(f"{name}.tif"))
         with rasterio.open(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-MEGABYTES = 750
+MEGABYTES = 600
 """On top of what Python and its libraries take."""
-SECONDS = 20
+SECONDS = 15
 LONGEST = 2000
 """Characters of a line on the screen."""
 NOISE = ("Warning", "Traceback", "ERROR ", "warn(", "libtiff", "libpng", "Exception")
