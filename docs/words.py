@@ -96,7 +96,10 @@ def choices(folder: str) -> list[Path]:
 def group(name: str, usual: str | None) -> str:
     """A section on one folder of conf/. usual: the choice without a word."""
     files = sorted(choices(name), key=lambda path: (path.stem != usual, path.stem))
-    found = {path: rows(path, "hydra.launcher." if "/" in name else f"{name}.") for path in files}
+    prefix = "hydra.launcher." if "/" in name else f"{name}."
+    found = {
+        path: rows(path, "" if "@package _global_" in path.read_text(encoding="utf-8") else prefix) for path in files
+    }
     meanings = {word: comment for each in reversed(found.values()) for word, _, comment in each if comment}
     parts = [f"## {name}\n"]
     for path, each in found.items():

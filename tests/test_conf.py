@@ -86,6 +86,8 @@ def build(group: str, cfg: DictConfig, tmp_path: Path) -> None:
         assert isinstance(instantiate(node, precision="32-true", logger=False), L.Trainer)
     elif group == "method":
         assert issubclass(parts.method(cfg).func, SegmentationTask)
+    elif group == "prior":
+        assert not node or callable(instantiate(node))
     elif group == "scores":
         assert set(parts.scores(cfg, LAND_COVER.names, "masks")) == set(node)
     elif group == "callbacks":

@@ -59,7 +59,8 @@ EXPORTING = ("sparse_seg", "sparse_seg.data", "sparse_seg.losses", "sparse_seg.n
 WITHOUT_EXAMPLE = {
     "Sample", "ImageSet",  # plain values
     "dubai", "folder",  # need files
-    "SegmentationTask", "History", "Panels", "Progress", "RunCheckpoint",  # need a trainer: the package has the example
+    "SegmentationTask", "History", "Panels", "Progress", "RunCheckpoint",
+    "ProbeTask", "TeacherTask", "estimated_prior", "given_prior",  # need a trainer: the package has the example
 }  # fmt: skip
 
 

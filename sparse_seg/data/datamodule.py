@@ -1,6 +1,6 @@
 """Sparse points of a data set, as Lightning wants them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -221,6 +221,17 @@ class SparsePointsDataModule(L.LightningDataModule):
             index in self._shown[i] if i in self._shown else (self._arrays.native_mask(i) == index).any()
             for i in self.train_indices
         )
+
+    def training_examples(self) -> Iterator[tuple[str, Image, Mask, bool]]:
+        """All training images as they are, in the order of `train_indices`.
+
+        Yields the id of the whole image, the image (H, W, bands), its target (H, W) and whether that is its full mask.
+        """
+        assert self._train is not None, "call setup() first"
+        targets = self._train.targets
+        assert isinstance(targets, Targets)
+        for k, i in enumerate(self.train_indices):
+            yield self.samples[i].whole, np.array(self._train.images[k]), targets[k], k not in targets.points
 
     def examples(self, count: int) -> tuple[Image, Mask, Mask]:
         """The first `count` training and the first `count` validation images, for pictures.

@@ -13,9 +13,11 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from sparse_seg.errors import UserError
+from sparse_seg.networks.probe import Probe, encoder_of
 from sparse_seg.networks.sizes import USUAL
 
 ARCHITECTURES = tuple(smp.MODEL_ARCHITECTURES_MAPPING)
+PROBE = "probe"
 FITTING = {"dpt": "a tu- encoder, such as tu-vit_tiny_patch16_224"}
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,9 +35,13 @@ class NormalisedNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], pretrained: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
+        self.pretrained = pretrained
+        """Whether the encoder began with weights of its own."""
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
@@ -68,7 +74,7 @@ def create(
     averages.
 
     Args:
-        arch: an architecture of segmentation_models_pytorch.
+        arch: an architecture of segmentation_models_pytorch, or "probe": a linear layer on all levels of the encoder.
         encoder: a name of its encoders, `tu-…` for timm's.
         encoder_weights: "imagenet" (downloaded), None, or a local `.safetensors` or `.pth` file with smp's or timm's
             key names. Only "imagenet" touches the internet.
@@ -91,6 +97,8 @@ def create(
         raise UserError(
             f"model.encoder_weights={encoder_weights} is neither imagenet, nor null, nor a file that exists"
         )
+    if arch == PROBE:
+        return _probe(encoder, encoder_weights, classes, in_channels)
     if arch.lower() not in ARCHITECTURES:
         raise UserError(f"model.arch={arch} is unknown; choose {', '.join(ARCHITECTURES)}")
     shape = {"in_channels": in_channels, "classes": classes}
@@ -110,7 +118,16 @@ def create(
         load_encoder_weights(network.encoder, Path(str(encoder_weights)), encoder, in_channels)
     elif encoder_weights == "imagenet":
         network.encoder = _imagenet_encoder(arch, encoder, shape)
-    return NormalisedNetwork(network, *_normalisation(encoder, in_channels))
+    return NormalisedNetwork(network, *_normalisation(encoder, in_channels), encoder_weights is not None)
+
+
+def _probe(encoder: str, encoder_weights: str | None, classes: int, in_channels: int) -> NormalisedNetwork:
+    built = encoder_of(encoder, in_channels)
+    if encoder_weights == "imagenet":
+        built = _imagenet_encoder("unet", encoder, {"in_channels": in_channels, "classes": classes})
+    elif encoder_weights is not None:
+        load_encoder_weights(built, Path(str(encoder_weights)), encoder, in_channels)
+    return NormalisedNetwork(Probe(built, classes), *_normalisation(encoder, in_channels), encoder_weights is not None)
 
 
 def _line(error: Exception) -> str:

@@ -125,6 +125,7 @@ def title(run: "pd.Series[Any]") -> str:
     said = "ImageNet weights" if weights == "imagenet" else said
     data = [] if run["data"] == "dubai" else [f"{run['data']} data"]
     method = [] if run["method"] == "points" else [f"method {run['method']}"]
+    method += [] if run["prior"] == "none" else [f"prior {run['prior']}"]
     size = f"{run['size']}×{run['size']}"
     tiles = run["figures"].get("data.val_tiles") or []
     split = f"{run['split']} split" + (f" (held out: {', '.join(map(str, tiles))})" if tiles else "")

@@ -140,6 +140,7 @@ def frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     table["fold"] = table["fold"].astype("Int64")
     table["points"] = table["points"].astype(object)
     table["method"] = table["method"].fillna("points") if "method" in table else "points"
+    table["prior"] = table["prior"].fillna("none") if "prior" in table else "none"
     return table
 
 

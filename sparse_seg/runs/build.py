@@ -23,6 +23,7 @@ from sparse_seg.networks.trained import described
 from sparse_seg.runs.folder import log
 from sparse_seg.runs.sources import of_data_module
 from sparse_seg.training.checkpoint import RunCheckpoint
+from sparse_seg.training.prior import own_shares
 from sparse_seg.training.scores import Score, as_score
 from sparse_seg.training.task import SegmentationTask
 
@@ -72,8 +73,9 @@ def task(
     """Network, loss, optimizer, schedule and scores in the hands of the method."""
     # Below its key, which an error names.
     loss = OmegaConf.create({"loss": with_balanced_weights(cfg.loss, data.class_counts)}).loss
-    return method(
-        network(cfg, images),
+    built = network(cfg, images)
+    made = method(
+        built,
         as_module(instantiate(loss)),
         class_names=images.classes.names,
         optimizer=instantiate(cfg.optimizer),
@@ -82,6 +84,11 @@ def task(
         channels_last=channels_last,
         scores=scores(cfg, images.classes.names, data.scored_on),
     )
+    if cfg.prior:
+        made.use_shares(instantiate(cfg.prior)(built, data))
+    elif made.wants_shares:
+        made.use_shares(own_shares(data))
+    return made
 
 
 def network(cfg: DictConfig, images: ImageSet) -> nn.Module:
@@ -139,13 +146,18 @@ def with_balanced_weights(node: Any, counts: list[int]) -> Any:
     return plain
 
 
-def callbacks(cfg: DictConfig, images: ImageSet) -> list[Callback]:
-    """The callbacks that are not null; the bar only where there is a terminal."""
+def callbacks(cfg: DictConfig, images: ImageSet, arch: str | None = None) -> list[Callback]:
+    """The callbacks that are not null; the bar only where there is a terminal.
+
+    arch: what the checkpoint calls the network, if not as the model does.
+    """
+    config: Any = OmegaConf.to_container(cfg.model)
+    config |= {} if arch is None else {"arch": arch}
     shown = [node for name, node in cfg.callbacks.items() if node and (name != "progress" or sys.stdout.isatty())]
     made: list[Callback] = [instantiate(node) for node in shown]
     for callback in made:
         if isinstance(callback, RunCheckpoint):
-            callback.model = described(OmegaConf.to_container(cfg.model), images, cfg.data.size)
+            callback.model = described(config, images, cfg.data.size)
     return made
 
 

@@ -28,6 +28,7 @@ from sparse_seg.training.checkpoint import AtomicCheckpointIO, drop_resume_state
 from sparse_seg.training.dashboard import log_result
 from sparse_seg.training.hardware import keep_freed_memory
 from sparse_seg.training.history import History
+from sparse_seg.training.task import SegmentationTask
 
 # Warnings about things that are meant to be so.
 QUIET = (
@@ -36,6 +37,8 @@ QUIET = (
     ".*isinstance\\(treespec, LeafSpec\\).*",
     ".*`srun` command is available.*",  # a sweep's job starts its own ranks
     ".*lr_scheduler.step.*before.*optimizer.step.*",  # OneCycleLR counts its own construction
+    ".*returned `None`, this fit will run with no optimizer.*",  # a probe is solved for
+    ".*module\\(s\\) in eval mode at the start of training.*",  # a teacher, a frozen encoder
     ".*You're resuming from a checkpoint that ended before.*",
 )
 
@@ -61,7 +64,7 @@ def train(cfg: DictConfig, images: ImageSet, folder: Path, figures: identity.Fla
     method = build.method(cfg)
     data = build.data_module(cfg, images, views=build.views(method))
     task = build.task(cfg, method, images, data, channels_last=figures["channels_last"])
-    callbacks = build.callbacks(cfg, images)
+    callbacks = build.callbacks(cfg, images, task.arch)
     resume = resume_point(folder)
     data.start_epoch = resume[1] if resume else 0
     trainer: L.Trainer = instantiate(
@@ -81,6 +84,8 @@ def train(cfg: DictConfig, images: ImageSet, folder: Path, figures: identity.Fla
     )
     if first:
         _record_start(cfg, folder, data, resume, images.notes)
+        if cfg.prior and task.shares is not None:
+            task.shares.write(folder / "shares.csv", data.classes.names)
     seconds_setup = time.perf_counter() - started
     with _interruption_as_message(trainer, folder, cfg.overwrite):
         trainer.fit(task, datamodule=data, ckpt_path=resume[0] if resume else None)
@@ -172,6 +177,8 @@ def _interruption_as_message(trainer: L.Trainer, folder: Path, overwrite: bool) 
 
 def _circumstances(trainer: L.Trainer, data: SparsePointsDataModule) -> dict[str, Any]:
     """What a run was made on and with, as far as the configuration does not say."""
+    task = trainer.lightning_module
+    assert isinstance(task, SegmentationTask)
     device = trainer.strategy.root_device
     return {
         "labelled_pixels": dict(zip(data.classes.names, data.class_counts, strict=True)),
@@ -179,6 +186,7 @@ def _circumstances(trainer: L.Trainer, data: SparsePointsDataModule) -> dict[str
         "train_masks": sum(data.samples[i].has_mask for i in data.train_indices),
         "scored_on": data.scored_on,
         "val_images": [data.samples[i].image_id for i in data.val_indices],
+        **task.circumstances,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
     }

@@ -12,14 +12,14 @@ from sparse_seg.errors import UserError
 from sparse_seg.names import canonical
 
 AXES = ("loss", "points", "augment", "split", "seed")
-GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler", "method")
+GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler", "method", "prior")
 # Values that change where and how fast a run computes, but no figure.
 NEUTRAL = (
     "study", "overwrite", "output_dir", "logger", "callbacks.progress", "callbacks.history", "callbacks.checkpoint",
     "callbacks.panels", "data.root", "data.source.root", "data.cache_dir", "data.num_workers", "trainer.accelerator",
     "data.source.points_file", "data.allow_empty_classes", "scores",
 )  # fmt: skip
-FILES = ("model.encoder_weights", "data.points_file")
+FILES = ("model.encoder_weights", "data.points_file", "prior.shares")
 SHORT = {"data.fold": "fold", "data.val_tiles": "val_tiles"}
 MAX_NAME = 200
 CONTENT = "data.content"
@@ -66,7 +66,14 @@ def folder_name(cfg: DictConfig, defaults: DictConfig, choices: Mapping[str, str
     return name
 
 
-DEFAULT_CHOICES = {"data": "dubai", "model": "unet", "optimizer": "adam", "scheduler": "none", "method": "points"}
+DEFAULT_CHOICES = {
+    "data": "dubai",
+    "model": "unet",
+    "optimizer": "adam",
+    "scheduler": "none",
+    "method": "points",
+    "prior": "none",
+}
 
 
 def _value(key: str, value: Any) -> str:
@@ -94,7 +101,8 @@ def axes(cfg: DictConfig, choices: Mapping[str, str]) -> Flat:
 
     choices: group → its chosen YAML, "loss" → "focal".
     """
-    named = {"study": cfg.study, "method": choices.get("method", "points"), "loss": choices["loss"]}
+    named = {"study": cfg.study, "method": choices.get("method", "points"), "prior": choices.get("prior", "none")}
+    named |= {"loss": choices["loss"]}
     drawn = {"points": cfg.points, "augment": choices["augment"], "split": cfg.split}
     return named | drawn | {"fold": cfg.data.get("fold"), "seed": cfg.seed}
 

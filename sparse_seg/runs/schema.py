@@ -28,6 +28,7 @@ class Config:
     data: Any = field(default_factory=dict)
     model: Any = field(default_factory=dict)
     method: Any = field(default_factory=dict)
+    prior: Any = field(default_factory=dict)
     loss: Any = field(default_factory=dict)
     augment: Any = field(default_factory=dict)
     optimizer: Any = field(default_factory=dict)

@@ -8,19 +8,38 @@ if TYPE_CHECKING:
     from sparse_seg.training.checkpoint import RunCheckpoint
     from sparse_seg.training.history import History
     from sparse_seg.training.panels import Panels
+    from sparse_seg.training.prior import estimated_prior, given_prior
+    from sparse_seg.training.probe import ProbeTask
     from sparse_seg.training.progress import Progress
     from sparse_seg.training.schedules import one_cycle_cosine
     from sparse_seg.training.scores import BoundaryIoU
     from sparse_seg.training.task import SegmentationTask
+    from sparse_seg.training.teacher import TeacherTask
 
-__all__ = ["BoundaryIoU", "History", "Panels", "Progress", "RunCheckpoint", "SegmentationTask", "one_cycle_cosine"]
+__all__ = [
+    "BoundaryIoU",
+    "History",
+    "Panels",
+    "ProbeTask",
+    "Progress",
+    "RunCheckpoint",
+    "SegmentationTask",
+    "TeacherTask",
+    "estimated_prior",
+    "given_prior",
+    "one_cycle_cosine",
+]
 _MODULES = {
     "BoundaryIoU": "scores",
     "History": "history",
     "Panels": "panels",
+    "ProbeTask": "probe",
     "Progress": "progress",
     "RunCheckpoint": "checkpoint",
     "SegmentationTask": "task",
+    "TeacherTask": "teacher",
+    "estimated_prior": "prior",
+    "given_prior": "prior",
     "one_cycle_cosine": "schedules",
 }
 

@@ -72,7 +72,8 @@ class History(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         task: Any = pl_module
         row: Row = {"epoch": trainer.current_epoch + 1, "train_loss": task.train_loss()}
-        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        lr = groups[0]["lr"] if groups else math.nan  # a method may need none
         if task.scored_epoch == row["epoch"]:
             self.confusion_matrix, self.scores = task.confusion_matrix, dict(task.scores)
             row |= {"val_miou": metrics.mean_iou(self.confusion_matrix), "lr": lr}

@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from sparse_seg import metrics
 from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.errors import UserError
+from sparse_seg.training.prior import Shares
 from sparse_seg.training.scores import Score, numbers_of
 
 Batch = Mapping[str, Tensor]
@@ -54,6 +55,17 @@ class SegmentationTask(L.LightningModule):
     views: ClassVar[int] = 1
     """2: batches also have `image_strong`, the same geometry with colours drawn anew."""
 
+    arch: ClassVar[str | None] = None
+    """What `networks.create` calls `scored_network`, where that is another architecture than the model's."""
+
+    wants_shares: ClassVar[bool] = False
+    """True: `present` is set whatever the prior."""
+
+    offsets: Tensor | None
+    """(training images, C): what the logits of each image are moved by before the loss; see `Shares.offsets`."""
+    present: Tensor | None
+    """(training images, C) bool: which classes an image has labelled pixels of, where `use_shares` said so."""
+
     def __init__(
         self,
         network: nn.Module,
@@ -78,6 +90,10 @@ class SegmentationTask(L.LightningModule):
         self.score_metrics = {name: s for name, s in (scores or {}).items() if isinstance(s, Metric)}
         self.score_functions = {name: s for name, s in (scores or {}).items() if not isinstance(s, Metric)}
         self._on_device = nn.ModuleList(self.score_metrics.values())  # a ModuleDict refuses names such as `type`
+        self.shares: Shares | None = None
+        """Of the classes in the training images, where `use_shares` was called."""
+        self.register_buffer("offsets", None, persistent=False)
+        self.register_buffer("present", None, persistent=False)
         self.loss_sum = torch.zeros((), dtype=torch.float64)
         self.label_sum = torch.zeros((), dtype=torch.float64)
         self.confusion_matrix: list[list[int]] = []
@@ -104,7 +120,20 @@ class SegmentationTask(L.LightningModule):
             A scalar with a gradient, and a scalar count.
         """
         image, target = batch["image"], batch["target"]
-        return self.loss(self.network(image), target, image=image), (target != IGNORE_INDEX).sum()
+        logits = self.moved(self.network(image), batch)
+        return self.loss(logits, target, image=image), (target != IGNORE_INDEX).sum()
+
+    def use_shares(self, shares: Shares) -> None:
+        """Train with logits that are moved by the shares of the classes, so that the network says the ground's."""
+        self.shares = shares
+        self.offsets = shares.offsets if bool((shares.offsets != 0).any()) else None
+        self.present = shares.present
+
+    def moved(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Logits (B, C, H, W) of a training batch as the loss on its labelled pixels takes them."""
+        if self.offsets is None:
+            return logits
+        return logits + self.offsets[batch["index"]][..., None, None]
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C, H, W) of `scored_network`, as it is now."""
@@ -198,6 +227,11 @@ class SegmentationTask(L.LightningModule):
         # The ranks agree already; sync_dist says so to Lightning, which warns otherwise.
         self.log("miou", metrics.mean_iou(self.confusion_matrix), prog_bar=True, logger=False, sync_dist=True)
         self.log_dict(self.scores, logger=False, sync_dist=True)
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """What a method found out that belongs into result.json: plain values."""
+        return {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.scored_epoch is not None and self.scored_epoch <= self.current_epoch:  # this epoch was not validated

@@ -109,7 +109,7 @@ def test_a_failed_job_says_which_run_it_is_as_a_finished_one_does(second, cwd):
     kept = json.loads((job_folder(cwd, 0) / "failed.json").read_text())
     done = json.loads((job_folder(cwd, 1) / "result.json").read_text())
     assert kept["axes"] == {key: done[key] for key in kept["axes"]}
-    assert {"study", "method", "loss", "points", "augment", "split", "fold", "seed"} == kept["axes"].keys()
+    assert {"study", "method", "prior", "loss", "points", "augment", "split", "fold", "seed"} == kept["axes"].keys()
     differing = {k for k, v in done["figures"].items() if kept["figures"].get(k) != v}
     assert differing <= {"data.source.seed", "data.content", "trainer.precision", "channels_last"}
 

@@ -1,0 +1,323 @@
+"""Shares of the classes: those of an image's points, those of its ground, and the logits moved by their ratio.
+
+Points are drawn, and clicked, per class; so a network that learns from them learns their shares, not the ground's.
+Where within a class the points are as good as random, the shares of an image's ground follow from what a classifier
+says of all of its pixels, by expectation maximisation (Saerens, Latinne, Decaestecker 2002, doi
+10.1162/089976602753284446); and a network that is trained with its logits moved by log(points' share ÷ ground's share)
+says the ground's posterior without them (Menon et al. 2021, arXiv 2007.07314).
+"""
+
+import copy
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sparse_seg.classes import IGNORE_INDEX, Image, Mask
+from sparse_seg.data.datamodule import SparsePointsDataModule
+from sparse_seg.errors import UserError
+from sparse_seg.files import replacing
+from sparse_seg.networks.probe import Probe, choose_strength, held_out, read_at, solve
+from sparse_seg.tensors import to_float
+
+FLOOR = 0.005
+"""No share is taken to be less."""
+STEPS = 60
+"""Of expectation maximisation."""
+ROUNDS = 3
+"""Estimates, the first by expectation maximisation."""
+STRIDE = 8
+"""Of the pixels that stand for an image's ground."""
+MOST = 2**18
+"""Such pixels of all images; with more of them the stride is larger."""
+FULL = 2_000
+"""Pixels of a full mask that a probe learns from."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the classes in N images.
+
+    names: of the images; the windows of one image are one. own: (N, C) float64, of the labelled pixels. ground:
+    likewise, of all pixels, as far as known; equal to `own` where an image has its full mask. of: index of each
+    training sample → row.
+    """
+
+    names: Sequence[str]
+    own: Tensor
+    ground: Tensor
+    of: Tensor
+
+    @property
+    def per_image(self) -> Tensor:
+        """(N, C) float32: log(own ÷ ground), 0 for a class that an image has no labelled pixel of."""
+        has = self.own > 0
+        ratio = torch.where(has, self.own, 1.0) / torch.where(has, self.ground.clamp(min=FLOOR), 1.0)
+        return ratio.log().float()
+
+    @property
+    def offsets(self) -> Tensor:
+        """(training samples, C) float32: `per_image` of each sample's image."""
+        return self.per_image[self.of]
+
+    @property
+    def present(self) -> Tensor:
+        """(training samples, C) bool: which classes an image has a labelled pixel of."""
+        return (self.own > 0)[self.of]
+
+    def write(self, path: Path, class_names: Sequence[str]) -> None:
+        """Write shares.csv: image, class, points' share, ground's share. Raises UserError if it cannot be written."""
+        with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as f:
+            writer = csv.writer(f)
+            writer.writerow(["image", "class", "points", "estimated"])
+            for name, own, ground in zip(self.names, self.own.tolist(), self.ground.tolist(), strict=True):
+                writer.writerows(
+                    [name, c, f"{o:.6f}", f"{g:.6f}"] for c, o, g in zip(class_names, own, ground, strict=True)
+                )
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Features of pixels of all training images, for a probe.
+
+    names: of the images. features: (N, F) of the labelled pixels, labels: (N,), image: (N,) row of `names`.
+    grid: (M, F) float16 of the pixels that stand for the ground, grid_image: (M,). full: (images,) bool, which have
+    their full masks. of: training sample → row of `names`.
+    """
+
+    names: list[str]
+    features: Tensor
+    labels: Tensor
+    image: Tensor
+    grid: Tensor
+    grid_image: Tensor
+    full: Tensor
+    of: Tensor
+
+    def own(self, classes: int) -> Tensor:
+        """(images, C) float64: shares of the labelled pixels."""
+        counts = torch.zeros(len(self.names), classes, dtype=torch.float64)
+        counts.index_put_((self.image, self.labels), torch.ones(1, dtype=torch.float64), accumulate=True)
+        return counts / counts.sum(1, keepdim=True).clamp(min=1)
+
+
+Example = tuple[str, Image, Mask, bool]
+"""Name of the whole image, image (H, W, bands), target (H, W), whether that is a full mask."""
+
+
+def gather(probe: Probe, mean: Tensor, std: Tensor, examples: Iterable[Example], count: int) -> Gathered:
+    """Read the features of labelled pixels, and of a grid that stands for the ground.
+
+    Args:
+        probe: whose levels are read.
+        mean, std: (1, bands, 1, 1), what images are normalised with.
+        examples: the training samples, in order.
+        count: how many there are.
+    """
+    names: dict[str, int] = {}
+    found: dict[str, list[Tensor]] = {"features": [], "labels": [], "image": [], "grid": [], "grid_image": []}
+    full: dict[int, bool] = {}
+    of = []
+    for k, (name, image, target, whole_mask) in enumerate(examples):
+        row = names.setdefault(name, len(names))
+        of.append(row)
+        full[row] = whole_mask
+        levels = [level[0] for level in probe.levels((to_float(image)[None] - mean) / std)]
+        rows, cols = np.nonzero(target != IGNORE_INDEX)
+        if whole_mask and len(rows) > FULL:
+            chosen = np.sort(np.random.default_rng(k).choice(len(rows), FULL, replace=False))
+            rows, cols = rows[chosen], cols[chosen]
+        found["features"].append(read_at(levels, torch.from_numpy(rows), torch.from_numpy(cols)))
+        found["labels"].append(torch.from_numpy(target[rows, cols].astype(np.int64)))
+        found["image"].append(torch.full((len(rows),), row))
+        grid = _grid(target.shape, count)
+        found["grid"].append(read_at(levels, *grid).half())
+        found["grid_image"].append(torch.full((len(grid[0]),), row))
+    joined = {key: torch.cat(parts) for key, parts in found.items()}
+    return Gathered(list(names), **joined, full=torch.tensor([full[k] for k in range(len(names))]), of=torch.tensor(of))
+
+
+def _grid(shape: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
+    stride = STRIDE
+    while count * (shape[0] // stride) * (shape[1] // stride) > MOST:
+        stride *= 2
+    rows, cols = (torch.arange(stride // 2, n, stride) for n in shape[:2])
+    return rows.repeat_interleave(len(cols)), cols.repeat(len(rows))
+
+
+def expectation_maximisation(posterior: Tensor, own: Tensor, steps: int = STEPS) -> Tensor:
+    """Shares of the ground from a classifier that was trained on other shares.
+
+    Args:
+        posterior: (M, C) float64, what the classifier says of M pixels.
+        own: (C,) the shares that it was trained on. Classes whose share is 0 are left out and stay 0.
+        steps: iterations.
+
+    Returns:
+        (C,) float64 with the sum 1.
+
+    Example:
+        >>> posterior = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.9, 0.1]], dtype=torch.float64)
+        >>> expectation_maximisation(posterior, torch.tensor([0.5, 0.5])).round(decimals=2).tolist()
+        [0.85, 0.15]
+    """
+    has = own > 0
+    likelihood = posterior[:, has] / own[has]
+    shares = own[has].double() / own[has].sum()
+    for _ in range(steps):
+        weighted = likelihood * shares
+        shares = (weighted / weighted.sum(1, keepdim=True)).mean(0)
+    out = torch.zeros_like(own, dtype=torch.float64)
+    out[has] = shares
+    return out
+
+
+def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> tuple[Shares, tuple[Tensor, Tensor], float]:
+    """Estimate the shares of each image's ground with a probe that learns from the same labelled pixels.
+
+    Round one: the probe as trained on the points, and expectation maximisation on the posterior of each image's grid,
+    among the classes that have points there. Each later round: the probe again, with its logits moved by the shares
+    so far; the new share is half of the old one and half of the mean posterior.
+
+    Args:
+        data: what `gather` read.
+        classes: C.
+        rounds: how many.
+
+    Returns:
+        the shares, the last probe's (weight, bias), and the strength of its L2 term.
+    """
+    own = data.own(classes)
+    held = held_out(list(zip(data.image.tolist(), data.labels.tolist(), strict=True)))
+    strength = choose_strength(data.features, data.labels, classes, held)
+    weight, bias = solve(data.features, data.labels, classes, strength)
+    ground = own.clone()
+    for k in range(rounds):
+        for row in range(len(data.names)):
+            has = own[row] > 0
+            if data.full[row] or not has.any():
+                continue
+            logits = data.grid[data.grid_image == row].float() @ weight.T + bias
+            if k == 0:
+                ground[row] = expectation_maximisation(logits.double().softmax(1), own[row])
+            else:
+                mean = logits[:, has].double().softmax(1).mean(0)
+                ground[row, has] = 0.5 * ground[row, has] + 0.5 * mean
+        shares = Shares(data.names, own, ground, torch.arange(len(data.names)))
+        weight, bias = solve(
+            data.features, data.labels, classes, strength, shares.per_image[data.image], (weight, bias)
+        )
+    return Shares(data.names, own, ground, data.of), (weight, bias), strength
+
+
+def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds: int = ROUNDS) -> Shares:
+    """Shares of the ground from a probe on the network's encoder as it is before training.
+
+    Args:
+        network: with an encoder, as `networks.create` makes it.
+        data: set up.
+        rounds: of the estimate.
+
+    Returns:
+        The shares of each training image.
+
+    Raises:
+        UserError: the network has no encoder that a probe can read.
+    """
+    encoder = getattr(getattr(network, "network", None), "encoder", None)
+    if not hasattr(encoder, "out_channels") or not isinstance(encoder, nn.Module):
+        raise UserError(
+            "prior=estimated reads the encoder of model, and this network has none: choose prior=given, or prior=none"
+        )
+    probe = Probe(copy.deepcopy(encoder), len(data.classes))
+    mean, std = (torch.as_tensor(getattr(network, name)).cpu() for name in ("mean", "std"))
+    with torch.no_grad():
+        gathered = gather(probe.cpu(), mean, std, data.training_examples(), len(data.train_indices))
+    return estimate(gathered, len(data.classes), rounds)[0]
+
+
+def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str | None) -> Shares:
+    """Shares of the ground from a table that the user gives.
+
+    Args:
+        network: not needed.
+        data: set up.
+        shares: a file as `read_shares` reads it.
+
+    Returns:
+        The shares of each training image.
+
+    Raises:
+        UserError: no such file, or it lacks a share.
+    """
+    if not shares:
+        raise UserError("prior=given needs prior.shares=FILE: a table of image, class and share")
+    own = own_shares(data)
+    ground = torch.from_numpy(read_shares(Path(shares), own.names, data.classes.names))
+    return replace(own, ground=ground)
+
+
+def own_shares(data: SparsePointsDataModule) -> Shares:
+    """The shares of the labelled pixels alone, in place of the ground's.
+
+    Args:
+        data: set up.
+    """
+    names: dict[str, int] = {}
+    counts: list[NDArray[np.int64]] = []
+    of = []
+    for name, _, target, _ in data.training_examples():
+        row = names.setdefault(name, len(names))
+        found = np.bincount(target.ravel(), minlength=256)[: len(data.classes)]
+        if row == len(counts):
+            counts.append(found)
+        else:
+            counts[row] = counts[row] + found
+        of.append(row)
+    table = torch.from_numpy(np.stack(counts)).double()
+    own = table / table.sum(1, keepdim=True).clamp(min=1)
+    return Shares(list(names), own, own, torch.tensor(of))
+
+
+def read_shares(path: Path, names: Sequence[str], class_names: Sequence[str]) -> NDArray[np.float64]:
+    """Read shares from a table as `Shares.write` writes it: image, class, and the column `estimated` or `share`.
+
+    Returns (images, C), rows in the order of `names`.
+
+    Raises:
+        UserError: no such file or column, an unknown image or class, a share that is none, or one that is missing.
+    """
+    out = np.full((len(names), len(class_names)), np.nan)
+    at, label = {n: k for k, n in enumerate(names)}, {n: k for k, n in enumerate(class_names)}
+    for where, record in _records(path):
+        column = "estimated" if "estimated" in record else "share"
+        try:
+            image, name, share = record["image"], record["class"], float(record[column])
+        except (KeyError, TypeError, ValueError) as e:
+            raise UserError(f"{where}: there must be image, class and a number as estimated or share ({e})") from e
+        if image not in at:
+            continue  # a table of the whole data set serves every split
+        if name not in label or not 0 <= share <= 1:
+            raise UserError(
+                f"{where}: class {name!r} with the share {share} is none of {', '.join(class_names)}, 0 to 1"
+            )
+        out[at[image], label[name]] = share
+    if np.isnan(out).any():
+        row, col = np.argwhere(np.isnan(out))[0]
+        raise UserError(f"{path} has no share of {class_names[col]} in image {names[row]}")
+    return out
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as f:
+            reader = csv.DictReader(f)
+            for record in reader:
+                yield f"{path}, line {reader.line_num}", record
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise UserError(f"prior.shares={path} cannot be read as a table: {e}") from e

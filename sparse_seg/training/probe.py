@@ -1,0 +1,107 @@
+"""A linear probe as a method: the encoder stays as it is, and one linear layer is solved for."""
+
+import copy
+import time
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sparse_seg.data.datamodule import SparsePointsDataModule
+from sparse_seg.errors import UserError
+from sparse_seg.networks.build import PROBE, NormalisedNetwork
+from sparse_seg.networks.probe import Probe, choose_strength, held_out, solve
+from sparse_seg.training.prior import Gathered, gather
+from sparse_seg.training.task import Batch, SegmentationTask
+
+
+class ProbeTask(SegmentationTask):
+    """Multinomial logistic regression on what a frozen encoder says of the labelled pixels.
+
+    Each epoch reads the features of the training images as they are, without augmentation, and solves; so one epoch is
+    all. The strength of the L2 term is the one that does best on a fifth of the labelled pixels of each image and
+    class; then all of them are fitted. Loss, optimizer and schedule are not asked.
+
+    Args:
+        network: one with an encoder, as `networks.create` makes it; its decoder is left out.
+        args, kwargs: as for `SegmentationTask`.
+        allow_random: whether an encoder without pretrained weights will do.
+        strength: of the L2 term; None: chosen as above.
+
+    Raises:
+        UserError: the network has no encoder, or one that knows nothing.
+    """
+
+    arch: ClassVar[str | None] = PROBE
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *args: Any,
+        allow_random: bool = False,
+        strength: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        encoder = getattr(getattr(network, "network", None), "encoder", None)
+        if not isinstance(network, NormalisedNetwork) or not isinstance(encoder, nn.Module):
+            raise UserError("method=probe reads the encoder of model, and this network has none")
+        if not network.pretrained and not allow_random:
+            raise UserError(
+                "method=probe with model.encoder_weights=null reads an encoder that knows nothing\n"
+                "give its weights, imagenet or a file; method.allow_random=true goes on without"
+            )
+        probe = copy.copy(network)
+        probe._modules = dict(network._modules)
+        classes = len(kwargs["class_names"])
+        probe.network = Probe(copy.deepcopy(encoder), classes)
+        super().__init__(probe, *args, **kwargs)
+        self.automatic_optimization = False
+        self.strength = strength
+        self.features_seconds = 0.0
+        self._gathered: Gathered | None = None
+
+    @property
+    def probe(self) -> Probe:
+        probe = self.network.network
+        assert isinstance(probe, Probe)
+        return probe
+
+    def configure_optimizers(self) -> None:
+        """None: the layer is solved for."""
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, SparsePointsDataModule):
+            raise UserError("method=probe reads the images of a SparsePointsDataModule: give one to the trainer")
+        started, network = time.perf_counter(), self.network
+        assert isinstance(network, NormalisedNetwork)
+        examples = data.training_examples()
+        self._gathered = gather(self.probe, network.mean, network.std, examples, len(data.train_indices))
+        self.features_seconds = time.perf_counter() - started
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:  # type: ignore[override]
+        """Nothing: the epoch's images were read when it began."""
+
+    def on_validation_start(self) -> None:
+        if self._gathered is None:
+            return
+        data, classes = self._gathered, len(self.class_names)
+        if self.strength is None:
+            held = held_out(list(zip(data.image.tolist(), data.labels.tolist(), strict=True)))
+            self.strength = choose_strength(data.features, data.labels, classes, held)
+        offsets = None if self.shares is None else self.shares.per_image[data.image]
+        weight, bias = solve(data.features, data.labels, classes, self.strength, offsets)
+        with torch.no_grad():
+            self.probe.weight.copy_(weight)
+            self.probe.bias.copy_(bias)
+            logits = data.features @ weight.T + bias
+            loss = F.cross_entropy(logits if offsets is None else logits + offsets, data.labels)
+        self.label_sum = torch.tensor(float(len(data.labels)), dtype=torch.float64)
+        self.loss_sum = loss.double() * self.label_sum
+        self._gathered = None
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        return {"strength": self.strength, "features_seconds": round(self.features_seconds, 1)}

@@ -1,0 +1,188 @@
+"""Shares of the ground: what finds them, what they move, and what they leave alone."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli import BARE, TINY, train, trained
+
+from sparse_seg.data import synthetic
+from sparse_seg.data.datamodule import SparsePointsDataModule
+from sparse_seg.errors import UserError
+from sparse_seg.losses import PartialCrossEntropy
+from sparse_seg.networks.build import create
+from sparse_seg.training.prior import (
+    FLOOR,
+    Shares,
+    estimated_prior,
+    expectation_maximisation,
+    own_shares,
+    read_shares,
+)
+from sparse_seg.training.task import SegmentationTask
+
+
+def gaussians(shares: list[float], count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Numbers from a mixture of three normal densities, and each density at each of them."""
+    rng = np.random.default_rng(seed)
+    centres = torch.tensor([-1.5, 0.0, 2.0], dtype=torch.float64)
+    x = torch.from_numpy(rng.normal(size=count)) + centres[torch.from_numpy(rng.choice(3, count, p=shares))]
+    return x, torch.exp(-((x[:, None] - centres) ** 2) / 2)
+
+
+@pytest.mark.parametrize("shares", [[0.7, 0.2, 0.1], [0.05, 0.05, 0.9], [1 / 3, 1 / 3, 1 / 3]])
+def test_expectation_maximisation_finds_the_shares_of_a_mixture(shares: list[float]) -> None:
+    _, density = gaussians(shares, 200_000, seed=0)
+    own = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    posterior = density * own / (density * own).sum(1, keepdim=True)
+    found = expectation_maximisation(posterior, own, steps=500)
+    np.testing.assert_allclose(found, shares, atol=0.01)
+
+
+def test_a_class_without_points_has_no_share() -> None:
+    posterior = torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], dtype=torch.float64)
+    found = expectation_maximisation(posterior, torch.tensor([0.5, 0.0, 0.5]))
+    assert found[1] == 0
+    assert found.sum() == pytest.approx(1)
+
+
+def shares_of(own: list[list[float]], ground: list[list[float]]) -> Shares:
+    names = [str(k) for k in range(len(own))]
+    given, known = (torch.tensor(t, dtype=torch.float64) for t in (own, ground))
+    return Shares(names, given, known, torch.arange(len(own)))
+
+
+def test_offsets_are_log_ratios_with_a_floor_and_leave_absent_classes_alone() -> None:
+    shares = shares_of([[0.5, 0.5, 0.0]], [[0.9, 0.0, 0.1]])
+    np.testing.assert_allclose(shares.offsets, [[np.log(0.5 / 0.9), np.log(0.5 / FLOOR), 0]], rtol=1e-6)
+    assert shares.present.tolist() == [[True, True, False]]
+
+
+def task_of(shares: Shares | None = None) -> SegmentationTask:
+    torch.manual_seed(0)
+    network = create("unet", "resnet18", None, classes=3).eval()
+    task = SegmentationTask(network, PartialCrossEntropy(), class_names=["a", "b", "c"])
+    if shares is not None:
+        task.use_shares(shares)
+    return task
+
+
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.full((2, 32, 32), 255)
+    target[:, ::5, ::7] = torch.randint(3, (2, 7, 5), generator=generator)
+    return {"image": torch.rand(2, 3, 32, 32, generator=generator), "target": target, "index": torch.tensor([1, 0])}
+
+
+def test_equal_shares_change_no_bit() -> None:
+    even = [[0.2, 0.3, 0.5], [0.6, 0.4, 0.0]]
+    assert torch.equal(task_of(shares_of(even, even)).training_loss(batch())[0], task_of().training_loss(batch())[0])
+
+
+def test_each_image_has_its_own_offsets_and_what_is_predicted_has_none() -> None:
+    shares = shares_of([[0.2, 0.3, 0.5], [0.6, 0.4, 0.0]], [[0.7, 0.2, 0.1], [0.3, 0.7, 0.0]])
+    task, given = task_of(shares), batch()
+    with torch.no_grad():
+        logits = task.network(given["image"])
+        moved = logits + shares.offsets[[1, 0]][..., None, None]
+        expected = torch.nn.functional.cross_entropy(moved, given["target"], ignore_index=255)
+        torch.testing.assert_close(task.training_loss(given)[0], expected)
+        assert torch.equal(task(given["image"]), logits)
+
+
+def data_of(points: int | str, tmp_path: Path, **options: object) -> SparsePointsDataModule:
+    data = SparsePointsDataModule(
+        synthetic(images=8, size=128), points=points, size=128, cache_dir=str(tmp_path), **options  # type: ignore[arg-type]
+    )  # fmt: skip
+    data.setup()
+    return data
+
+
+def truth_of(data: SparsePointsDataModule) -> np.ndarray:
+    """(training images, C) shares of the full masks."""
+    masks = [data.samples[i].read()[1] for i in data.train_indices]
+    counts = np.stack([np.bincount(m.ravel(), minlength=256)[: len(data.classes)] for m in masks])
+    return counts / counts.sum(1, keepdims=True)
+
+
+def test_estimated_shares_are_nearer_to_the_ground_than_those_of_the_points(tmp_path: Path) -> None:
+    data = data_of(20, tmp_path)
+    torch.manual_seed(0)
+    network = create("unet", "resnet18", None, classes=5)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    shares = estimated_prior(network, data)
+    truth = truth_of(data)
+    off = [np.abs(table.numpy() - truth).mean() for table in (shares.own, shares.ground)]
+    assert off[1] < 0.6 * off[0]
+    np.testing.assert_allclose(shares.ground.sum(1), 1, atol=1e-6)
+    assert not (shares.ground[shares.own == 0]).any()
+    again = estimated_prior(network, data)
+    assert torch.equal(again.ground, shares.ground)
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def test_full_masks_have_nothing_to_be_corrected(tmp_path: Path) -> None:
+    data = data_of("all", tmp_path)
+    shares = estimated_prior(create("unet", "resnet18", None, classes=5), data)
+    assert torch.equal(shares.own, shares.ground)
+    assert not shares.offsets.any()
+
+
+def test_windows_of_one_image_have_its_shares(tmp_path: Path) -> None:
+    data = data_of(20, tmp_path)
+    names = {data.samples[i].image_id: f"scene {k // 3}" for k, i in enumerate(data.train_indices)}
+    examples = [(names[name], *rest) for name, *rest in data.training_examples()]
+    data.training_examples = lambda: iter(examples)  # type: ignore[method-assign,assignment,return-value]
+    shares = own_shares(data)
+    assert list(shares.names) == ["scene 0", "scene 1"]
+    assert shares.of.tolist() == [0, 0, 0, 1, 1, 1]
+    assert shares.offsets.shape == (6, 5)
+
+
+def test_a_run_writes_its_shares_and_is_another_run_than_without(tmp_path: Path) -> None:
+    words = (*TINY, *BARE, "data.source.images=8", "points=20")
+    for name in ("plain", "moved", "given"):
+        (tmp_path / name).mkdir()
+    plain, _ = trained(*words, cwd=tmp_path / "plain")
+    folder, result = trained(*words, "prior=estimated", cwd=tmp_path / "moved")
+    assert not (plain / "shares.csv").exists()
+    assert (result["prior"], result["method"]) == ("estimated", "points")
+    assert ",prior=estimated," in folder.name
+    assert "prior" not in plain.name
+    with (folder / "shares.csv").open(newline="") as f:
+        rows = list(csv.DictReader(f))
+    images = {row["image"] for row in rows}
+    assert len(rows) == 5 * len(images)
+    for image in images:
+        mine = [row for row in rows if row["image"] == image]
+        assert sum(float(row["points"]) for row in mine) == pytest.approx(1, abs=1e-4)
+        assert sum(float(row["estimated"]) for row in mine) == pytest.approx(1, abs=1e-4)
+    table = f"prior.shares='{folder / 'shares.csv'}'"
+    _, given = trained(*words, "prior=given", table, cwd=tmp_path / "given")
+    assert given["train_loss"] == pytest.approx(result["train_loss"], abs=1e-5)
+
+
+def test_a_table_that_lacks_a_share_is_refused(tmp_path: Path) -> None:
+    outcome = train(*TINY, *BARE, "prior=given", cwd=tmp_path)
+    assert outcome.code == 1
+    assert "prior=given needs prior.shares=FILE" in outcome.err
+    table = tmp_path / "shares.csv"
+    for text, message in (
+        ("image,class,share\na,Water,0.5\n", "has no share of Land in image a"),
+        ("image,class,share\na,Water,1.5\n", "line 2: class 'Water' with the share 1.5"),
+        ("image,class,share\na,Forest,0.5\n", "line 2: class 'Forest'"),
+        ("image,kind,share\na,Water,0.5\n", "line 2: there must be image, class and a number"),
+    ):
+        table.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_shares(table, ["a"], ["Water", "Land"])
+    with pytest.raises(UserError, match="cannot be read as a table"):
+        read_shares(tmp_path, ["a"], ["Water"])
+
+
+def test_a_network_without_an_encoder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="prior=estimated reads the encoder"):
+        estimated_prior(torch.nn.Conv2d(3, 5, 1), data_of(5, tmp_path))
