@@ -16,6 +16,7 @@ def averaged_posterior(network: Callable[[Tensor], Tensor], image: Tensor) -> Te
         (B, C, H, W) float32, probabilities.
 
     Example:
+        >>> import torch
         >>> averaged_posterior(lambda x: torch.cat([x, -x], 1), torch.zeros(1, 1, 2, 3)).unique().item()
         0.5
     """
