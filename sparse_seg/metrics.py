@@ -64,6 +64,30 @@ def accuracy(confusion: ArrayLike) -> float:
     return float(_ratio(np.trace(m), m.sum()))
 
 
+def area_shares(confusion: ArrayLike) -> tuple[Floats, Floats]:
+    """Shares of the classes among the scored pixels, of the truth and of the prediction; NaN if nothing was scored.
+
+    Args:
+        confusion: (C, C) counts, rows truth, columns prediction.
+
+    Returns:
+        (C,) true and (C,) predicted; each has the sum 1.
+
+    Example:
+        >>> true, predicted = area_shares([[2, 1], [0, 1]])
+        >>> true.tolist(), predicted.tolist()
+        ([0.75, 0.25], [0.5, 0.5])
+    """
+    m = np.asarray(confusion, np.float64)
+    return _ratio(m.sum(1), m.sum()), _ratio(m.sum(0), m.sum())
+
+
+def area_ratios(confusion: ArrayLike) -> Floats:
+    """Predicted ÷ true area of each class, (C,); NaN for a class that the truth lacks. confusion: as above."""
+    m = np.asarray(confusion, np.float64)
+    return _ratio(m.sum(0), m.sum(1))
+
+
 def _ratio(part: Floats, whole: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(whole > 0, part / whole, np.nan)

@@ -77,6 +77,13 @@ def test_a_class_that_is_only_predicted_scores_zero_and_counts():
     assert mean_iou(counts) == 0.25
 
 
+def test_areas_are_the_sums_of_rows_and_columns():
+    counts = [[3, 1, 0], [2, 3, 1], [0, 0, 0]]  # the truth lacks class 2
+    true, predicted = metrics.area_shares(counts)
+    assert (true.tolist(), predicted.tolist()) == ([0.4, 0.6, 0], [0.5, 0.4, 0.1])
+    np.testing.assert_allclose(metrics.area_ratios(counts), [5 / 4, 4 / 6, np.nan])
+
+
 def test_all_right_is_one_and_all_wrong_is_zero():
     right, wrong = np.diag([1, 20, 300]), np.array([[0, 5], [7, 0]])
     assert iou_per_class(right).tolist() == f1_per_class(right).tolist() == [1, 1, 1]
@@ -90,6 +97,8 @@ def test_nothing_scored_is_nan_without_a_warning():
         empty = np.zeros((3, 3), int)
         assert np.isnan(iou_per_class(empty)).all()
         assert np.isnan(f1_per_class(empty)).all()
+        assert np.isnan(metrics.area_shares(empty)).all()
+        assert np.isnan(metrics.area_ratios(empty)).all()
         assert math.isnan(mean_iou(empty))
         assert math.isnan(accuracy(empty))
         assert not math.isnan(mean_iou([[1, 0, 0], [0, 0, 0], [0, 0, 0]]))

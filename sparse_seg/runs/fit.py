@@ -110,6 +110,7 @@ def _record_end(
         history.rows,
         history.confusion_matrix,
         history.scores,
+        areas=data.scored_on == "masks",
     )
     result |= _circumstances(trainer, data) | {"seconds_setup": round(seconds_setup, 1)}
     log_result(trainer.loggers, result, len(history.rows))

@@ -28,6 +28,7 @@ def build_result(
     rows: Sequence[Mapping[str, float]],
     confusion: Sequence[Sequence[int]],
     scores: Mapping[str, float],
+    areas: bool = True,
 ) -> dict[str, Any]:
     """The configured axes and what was measured.
 
@@ -40,6 +41,7 @@ def build_result(
             with the highest validation mIoU.
         confusion: (C, C) counts of the last validation, rows truth, columns prediction.
         scores: further scores of the last validation, by name.
+        areas: whether masks validate; what single points count is no area.
 
     Returns:
         What result.json holds, less the circumstances; NaN where there is no number.
@@ -47,6 +49,7 @@ def build_result(
     scored = [r for r in rows if "val_miou" in r]
     best = max(scored, key=lambda r: -math.inf if math.isnan(r["val_miou"]) else r["val_miou"])
     weights = cfg.model.get("encoder_weights")
+    true, predicted = (dict(zip(class_names, s.tolist(), strict=True)) for s in metrics.area_shares(confusion))
     return {
         "status": "done",
         "fingerprint": identity.fingerprint(figures),
@@ -67,6 +70,8 @@ def build_result(
         "f1": dict(zip(class_names, metrics.f1_per_class(confusion).tolist(), strict=True)),
         "accuracy": metrics.accuracy(confusion),
         "confusion_matrix": confusion,
+        "share_true": true if areas else None,
+        "share_predicted": predicted if areas else None,
         "scores": dict(scores),
         "loss_at_epoch_25": rows[24]["train_loss"] if len(rows) >= 25 else None,
         "train_loss": [r["train_loss"] for r in rows],

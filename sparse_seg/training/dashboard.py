@@ -10,29 +10,38 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import summary
 
 HPARAMS = (
-    "loss", "points", "method", "seed", "split", "augment", "fold", "encoder", "weights", "lr", "scheduler", "size",
-    "epochs", "batch_size",
+    "loss", "points", "method", "seed", "split", "prior", "augment", "fold", "encoder", "weights", "lr", "scheduler",
+    "size", "epochs", "batch_size",
 )  # fmt: skip
 FIRST = 5
+UNLOGGED = ("epoch", "seconds")
+GROUPS = {"iou_": "iou/", "share_": "share_predicted/"}
+"""How columns of the classes begin → how their tags do."""
 TAGS = {"train_loss": "loss/train", "val_miou": "miou/val", "lr": "optimizer/lr"}
 
 
-def log_epoch(loggers: Iterable[Logger], row: Mapping[str, float], scores: Iterable[str]) -> None:
+def log_epoch(
+    loggers: Iterable[Logger], row: Mapping[str, float], scores: Iterable[str], areas: Mapping[str, float]
+) -> None:
     """Give every logger the finite numbers of an epoch, with the epoch's number, from 1, as the step.
 
     Args:
         loggers: of a trainer.
         row: as `History` keeps them.
         scores: names of the columns that are further scores.
+        areas: further numbers by their tag: predicted ÷ true area of each class and, once, the true share.
     """
     tags = TAGS | {name: f"scores/{name}" for name in scores}
-    values = {
-        tags.get(name) or name.replace("iou_", "iou/", 1): value
-        for name, value in row.items()
-        if name not in ("epoch", "seconds") and math.isfinite(value)
-    }
+    columns = {tags.get(name) or _of_class(name): value for name, value in row.items() if name not in UNLOGGED}
+    values = {tag: value for tag, value in {**columns, **areas}.items() if math.isfinite(value)}
     for logger in loggers:
         logger.log_metrics(values, int(row["epoch"]))
+
+
+def _of_class(column: str) -> str:
+    """share_Road → share_predicted/Road; a column of no class as it is."""
+    start = next((start for start in GROUPS if column.startswith(start)), "")
+    return GROUPS.get(start, "") + column.removeprefix(start)
 
 
 def log_result(loggers: Iterable[Logger], result: Mapping[str, Any], epochs: int) -> None:
@@ -60,11 +69,13 @@ def log_result(loggers: Iterable[Logger], result: Mapping[str, Any], epochs: int
 
 
 def log_layout(loggers: Iterable[Logger]) -> None:
-    """Give TensorBoard a page of custom scalars: mIoU, loss and the classes' IoU side by side."""
+    """Give TensorBoard a page of custom scalars: mIoU, loss, the classes' IoU and area side by side."""
     charts = {
         "mIoU": ["Multiline", ["^miou/val$"]],
         "loss": ["Multiline", ["^loss/train$"]],
         "IoU per class": ["Multiline", ["^iou/"]],
+        "predicted ÷ true area": ["Multiline", ["^share_ratio/"]],
+        "predicted share": ["Multiline", ["^share_predicted/"]],
     }
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):

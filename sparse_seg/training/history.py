@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class History(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         task: Any = pl_module
+        areas: Row = {}
         row: Row = {"epoch": trainer.current_epoch + 1, "train_loss": task.train_loss()}
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         lr = groups[0]["lr"] if groups else math.nan  # a method may need none
@@ -79,6 +81,8 @@ class History(L.Callback):
             row |= {"val_miou": metrics.mean_iou(self.confusion_matrix), "lr": lr}
             iou = metrics.iou_per_class(self.confusion_matrix).tolist()
             row |= {f"iou_{name}": value for name, value in zip(task.class_names, iou, strict=True)}
+            if getattr(getattr(trainer, "datamodule", None), "scored_on", "masks") == "masks":
+                areas = self._areas(row, task.class_names)
             if taken := sorted((row.keys() | {"seconds"}) & self.scores.keys()):
                 raise UserError(f"a score is called {taken[0]!r}, which is a column of history.csv; give another name")
             row |= self.scores
@@ -88,8 +92,18 @@ class History(L.Callback):
         self.rows.append(row)
         if trainer.is_global_zero:
             self._write(Path(trainer.default_root_dir) / "history.csv")
-            log_epoch(trainer.loggers, row, self.scores)
+            log_epoch(trainer.loggers, row, self.scores, areas)
             log.debug("%s", self._line(trainer.max_epochs))
+
+    def _areas(self, row: Row, names: Sequence[str]) -> Row:
+        """Put each class's predicted share into the row. Returns what the loggers get of the true ones, by tag."""
+        true, predicted = (shares.tolist() for shares in metrics.area_shares(self.confusion_matrix))
+        row |= {f"share_{name}": share for name, share in zip(names, predicted, strict=True)}
+        ratios = metrics.area_ratios(self.confusion_matrix).tolist()
+        areas = {f"share_ratio/{name}": ratio for name, ratio in zip(names, ratios, strict=True)}
+        if not self.scored:  # they stay the same
+            areas |= {f"share_true/{name}": share for name, share in zip(names, true, strict=True)}
+        return areas
 
     def _line(self, epochs: int | None) -> str:
         row = self.rows[-1]

@@ -408,6 +408,8 @@ def test_a_run_from_end_to_end(tmp_path: Path, kind: str) -> None:
         "root=own" in run.name
     )
     assert result["scored_on"] == ("points" if kind == "no masks" else "masks")
+    assert (result["share_true"] is None, result["share_predicted"] is None) == (kind == "no masks",) * 2
+    assert ("share_" in (run / "history.csv").read_text()) == (kind != "no masks")
     assert result["figures"]["data.content"]
     assert sum(result["labelled_pixels"].values()) > 0
     assert (run / "panels" / "panel.png").exists()

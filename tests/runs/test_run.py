@@ -133,7 +133,8 @@ def test_points_are_the_ones_drawn_on_the_training_masks(done: Done) -> None:
 def test_history_has_a_row_per_epoch_from_one(done: Done) -> None:
     table = rows(done.folder / "history.csv")
     iou = [f"iou_{name}" for name in NAMES]
-    assert list(table[0]) == ["epoch", "train_loss", "val_miou", "lr", *iou, *done.result["scores"], "seconds"]
+    share = [f"share_{name}" for name in NAMES]
+    assert list(table[0]) == ["epoch", "train_loss", "val_miou", "lr", *iou, *share, *done.result["scores"], "seconds"]
     assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
     assert [float(row["train_loss"]) for row in table] == done.result["train_loss"]
     assert [float(row["val_miou"]) for row in table] == done.result["val_miou"]
@@ -158,12 +159,20 @@ def test_dashboard_holds_scalars_panels_and_hyper_parameters(done: Done) -> None
     table = rows(done.folder / "history.csv")
     columns = {"loss/train": "train_loss", "miou/val": "val_miou", "optimizer/lr": "lr"}
     columns |= {f"iou/{name}": f"iou_{name}" for name in NAMES}
+    columns |= {f"share_predicted/{name}": f"share_{name}" for name in NAMES}
     for tag, column in columns.items():
         wanted = [(k + 1, float(row[column])) for k, row in enumerate(table) if row[column] != "nan"]
         if wanted:
             said = events.Scalars(tag)
             assert [event.step for event in said] == [step for step, _ in wanted]
             assert [event.value for event in said] == pytest.approx([value for _, value in wanted], rel=1e-6)
+    true = {name: share for name, share in done.result["share_true"].items() if share}
+    said = {name: events.Scalars(f"share_true/{name}") for name in true}
+    assert {len(once) for once in said.values()} == {1}
+    for name, share in true.items():
+        assert said[name][0].value == pytest.approx(share)
+        ratio = done.result["share_predicted"][name] / share
+        assert events.Scalars(f"share_ratio/{name}")[-1].value == pytest.approx(ratio)
     assert [event.step for event in events.Images("panels")] == [1, EPOCHS]
     text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "data.size: 32" in text
@@ -239,6 +248,10 @@ def test_scores_follow_from_the_confusion_matrix(done: Done) -> None:
         union = sum(m[k]) + sum(row[k] for row in m) - m[k][k]
         iou[name] = m[k][k] / union if union else None
     present = [value for value in iou.values() if value is not None]
+    whole = sum(map(sum, m))
+    assert done.result["share_true"] == pytest.approx({n: sum(m[k]) / whole for k, n in enumerate(NAMES)})
+    said = {n: sum(row[k] for row in m) / whole for k, n in enumerate(NAMES)}
+    assert done.result["share_predicted"] == pytest.approx(said)
     assert done.result["iou"] == pytest.approx(iou)
     assert done.result["miou_final"] == pytest.approx(sum(present) / len(present))
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ ROW = {
     "val_miou": 0.25,
     "lr": 0.1,
     "iou_Road": 0.25,
+    "share_Road": 0.3,
     "boundary_iou": 0.2,
     "seconds": 1.0,
 }
@@ -26,7 +28,8 @@ RESULT: dict[str, Any] = dict.fromkeys(HPARAMS, 1) | {"miou_final": 0.25, "miou_
 def test_tensorboard_shows_what_tells_runs_apart_first_and_curves_side_by_side(tmp_path: Path) -> None:
     loggers = [TensorBoardLogger(str(tmp_path), name=None, version=""), CSVLogger(str(tmp_path / "csv"))]
     log_layout(loggers)
-    log_epoch(loggers, ROW, ["boundary_iou"])
+    areas = {"share_ratio/Road": 1.5, "share_true/Road": 0.2, "share_ratio/Sea": math.nan}
+    log_epoch(loggers, ROW, ["boundary_iou"], areas)
     log_result(loggers, RESULT | {"figures": {"seed": 1}}, 1)
     board = program.TensorBoard(plugins=default.get_plugins())
     board.configure(argv=[None, "--logdir", str(tmp_path), "--load_fast=false", "--reload_interval=0"])
@@ -35,10 +38,13 @@ def test_tensorboard_shows_what_tells_runs_apart_first_and_curves_side_by_side(t
     said = json.loads(client.post("/data/plugin/hparams/experiment", json=asked).data)
     assert [info["name"] for info in said["hparamInfos"]] == ["loss", "method", "points", "seed", "split"]
     layout = json.loads(client.get("/data/plugin/custom_scalars/layout").data)
-    assert [chart["title"] for chart in layout["category"][0]["chart"]] == ["mIoU", "loss", "IoU per class"]
+    charts = [chart["title"] for chart in layout["category"][0]["chart"]]
+    assert charts == ["mIoU", "loss", "IoU per class", "predicted ÷ true area", "predicted share"]
     (table,) = (tmp_path / "csv").rglob("metrics.csv")
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert (row["miou/val"], row["scores/boundary_iou"], row["step"]) == ("0.25", "0.2", "1")
+    shares = {name: value for name, value in row.items() if name.startswith("share")}
+    assert shares == {"share_predicted/Road": "0.3", "share_ratio/Road": "1.5", "share_true/Road": "0.2"}
 
 
 def _application(board: program.TensorBoard) -> Any:
