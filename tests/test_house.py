@@ -60,7 +60,8 @@ WITHOUT_EXAMPLE = {
     "Sample", "ImageSet",  # plain values
     "dubai", "folder",  # need files
     "SegmentationTask", "History", "Panels", "Progress", "RunCheckpoint",
-    "ProbeTask", "TeacherTask", "estimated_prior", "given_prior",  # need a trainer: the package has the example
+    # need a trainer: the package has the example
+    "ProbeTask", "SelfTrainingTask", "TeacherTask", "estimated_prior", "given_prior", "network_prior",
 }  # fmt: skip
 
 

@@ -23,8 +23,8 @@ from sparse_seg.networks.trained import described
 from sparse_seg.runs.folder import log
 from sparse_seg.runs.sources import of_data_module
 from sparse_seg.training.checkpoint import RunCheckpoint
-from sparse_seg.training.prior import own_shares
 from sparse_seg.training.scores import Score, as_score
+from sparse_seg.training.shares import own_shares
 from sparse_seg.training.task import SegmentationTask
 
 Method = functools.partial[SegmentationTask]

@@ -85,6 +85,9 @@ def train(cfg: DictConfig, images: ImageSet, folder: Path, figures: identity.Fla
     if first:
         _record_start(cfg, folder, data, resume, images.notes)
         if cfg.prior and task.shares is not None:
+            if task.shares.is_known:
+                prior = HydraConfig.get().runtime.choices["prior"]
+                log.info("prior=%s has nothing to correct: all training images have their full masks", prior)
             task.shares.write(folder / "shares.csv", data.classes.names)
     seconds_setup = time.perf_counter() - started
     with _interruption_as_message(trainer, folder, cfg.overwrite):
@@ -102,6 +105,9 @@ def _record_end(
     seconds_setup: float,
 ) -> None:
     history = History.of(trainer)
+    task = trainer.lightning_module
+    if cfg.prior and isinstance(task, SegmentationTask) and task.shares is not None:
+        task.shares.write(folder / "shares.csv", data.classes.names)  # as they are now, if they follow the network
     result = build_result(
         cfg,
         HydraConfig.get().runtime.choices,

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from sparse_seg.training.checkpoint import RunCheckpoint
     from sparse_seg.training.history import History
     from sparse_seg.training.panels import Panels
-    from sparse_seg.training.prior import estimated_prior, given_prior
+    from sparse_seg.training.prior import estimated_prior
     from sparse_seg.training.probe import ProbeTask
     from sparse_seg.training.progress import Progress
     from sparse_seg.training.schedules import one_cycle_cosine
     from sparse_seg.training.scores import BoundaryIoU
+    from sparse_seg.training.shares import given_prior, network_prior
     from sparse_seg.training.task import SegmentationTask
     from sparse_seg.training.teacher import TeacherTask
 
@@ -27,6 +28,7 @@ __all__ = [
     "TeacherTask",
     "estimated_prior",
     "given_prior",
+    "network_prior",
     "one_cycle_cosine",
 ]
 _MODULES = {
@@ -39,7 +41,8 @@ _MODULES = {
     "SegmentationTask": "task",
     "TeacherTask": "teacher",
     "estimated_prior": "prior",
-    "given_prior": "prior",
+    "given_prior": "shares",
+    "network_prior": "shares",
     "one_cycle_cosine": "schedules",
 }
 

@@ -1,32 +1,26 @@
-"""Shares of the classes: those of an image's points, those of its ground, and the logits moved by their ratio.
+"""Shares of the ground estimated by a probe, before training.
 
-Points are drawn, and clicked, per class; so a network that learns from them learns their shares, not the ground's.
 Where within a class the points are as good as random, the shares of an image's ground follow from what a classifier
 says of all of its pixels, by expectation maximisation (Saerens, Latinne, Decaestecker 2002, doi
-10.1162/089976602753284446); and a network that is trained with its logits moved by log(points' share ÷ ground's share)
-says the ground's posterior without them (Menon et al. 2021, arXiv 2007.07314).
+10.1162/089976602753284446).
 """
 
 import copy
-import csv
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparse_seg.classes import IGNORE_INDEX, Image, Mask
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
-from sparse_seg.files import replacing
+from sparse_seg.networks.build import NormalisedNetwork
 from sparse_seg.networks.probe import Probe, choose_strength, held_out, read_at, solve
 from sparse_seg.tensors import to_float
+from sparse_seg.training.shares import Shares, own_shares
 
-FLOOR = 0.005
-"""No share is taken to be less."""
 STEPS = 60
 """Of expectation maximisation."""
 ROUNDS = 3
@@ -37,48 +31,6 @@ MOST = 2**18
 """Such pixels of all images; with more of them the stride is larger."""
 FULL = 2_000
 """Pixels of a full mask that a probe learns from."""
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Shares of the classes in N images.
-
-    names: of the images; the windows of one image are one. own: (N, C) float64, of the labelled pixels. ground:
-    likewise, of all pixels, as far as known; equal to `own` where an image has its full mask. of: index of each
-    training sample → row.
-    """
-
-    names: Sequence[str]
-    own: Tensor
-    ground: Tensor
-    of: Tensor
-
-    @property
-    def per_image(self) -> Tensor:
-        """(N, C) float32: log(own ÷ ground), 0 for a class that an image has no labelled pixel of."""
-        has = self.own > 0
-        ratio = torch.where(has, self.own, 1.0) / torch.where(has, self.ground.clamp(min=FLOOR), 1.0)
-        return ratio.log().float()
-
-    @property
-    def offsets(self) -> Tensor:
-        """(training samples, C) float32: `per_image` of each sample's image."""
-        return self.per_image[self.of]
-
-    @property
-    def present(self) -> Tensor:
-        """(training samples, C) bool: which classes an image has a labelled pixel of."""
-        return (self.own > 0)[self.of]
-
-    def write(self, path: Path, class_names: Sequence[str]) -> None:
-        """Write shares.csv: image, class, points' share, ground's share. Raises UserError if it cannot be written."""
-        with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f)
-            writer.writerow(["image", "class", "points", "estimated"])
-            for name, own, ground in zip(self.names, self.own.tolist(), self.ground.tolist(), strict=True):
-                writer.writerows(
-                    [name, c, f"{o:.6f}", f"{g:.6f}"] for c, o, g in zip(class_names, own, ground, strict=True)
-                )
 
 
 @dataclass(frozen=True)
@@ -212,11 +164,13 @@ def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> tuple[Shares
         weight, bias = solve(
             data.features, data.labels, classes, strength, shares.per_image[data.image], (weight, bias)
         )
-    return Shares(data.names, own, ground, data.of), (weight, bias), strength
+    return Shares(data.names, own, ground, data.of, data.full), (weight, bias), strength
 
 
 def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds: int = ROUNDS) -> Shares:
     """Shares of the ground from a probe on the network's encoder as it is before training.
+
+    Where all images have their full masks there is nothing to estimate.
 
     Args:
         network: with an encoder, as `networks.create` makes it.
@@ -229,95 +183,18 @@ def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds:
     Raises:
         UserError: the network has no encoder that a probe can read.
     """
-    encoder = getattr(getattr(network, "network", None), "encoder", None)
-    if not hasattr(encoder, "out_channels") or not isinstance(encoder, nn.Module):
+    inner = getattr(network, "network", None)
+    encoder = getattr(inner, "encoder", None)
+    if not isinstance(network, NormalisedNetwork) or not isinstance(encoder, nn.Module):
         raise UserError(
-            "prior=estimated reads the encoder of model, and this network has none: choose prior=given, or prior=none"
+            "prior=estimated reads the encoder of model, and this network has none that it knows\n"
+            "choose prior=network, which asks the network itself, or prior=given"
         )
-    probe = Probe(copy.deepcopy(encoder), len(data.classes))
-    mean, std = (torch.as_tensor(getattr(network, name)).cpu() for name in ("mean", "std"))
-    with torch.no_grad():
-        gathered = gather(probe.cpu(), mean, std, data.training_examples(), len(data.train_indices))
-    return estimate(gathered, len(data.classes), rounds)[0]
-
-
-def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str | None) -> Shares:
-    """Shares of the ground from a table that the user gives.
-
-    Args:
-        network: not needed.
-        data: set up.
-        shares: a file as `read_shares` reads it.
-
-    Returns:
-        The shares of each training image.
-
-    Raises:
-        UserError: no such file, or it lacks a share.
-    """
-    if not shares:
-        raise UserError("prior=given needs prior.shares=FILE: a table of image, class and share")
     own = own_shares(data)
-    ground = torch.from_numpy(read_shares(Path(shares), own.names, data.classes.names))
-    return replace(own, ground=ground)
-
-
-def own_shares(data: SparsePointsDataModule) -> Shares:
-    """The shares of the labelled pixels alone, in place of the ground's.
-
-    Args:
-        data: set up.
-    """
-    names: dict[str, int] = {}
-    counts: list[NDArray[np.int64]] = []
-    of = []
-    for name, _, target, _ in data.training_examples():
-        row = names.setdefault(name, len(names))
-        found = np.bincount(target.ravel(), minlength=256)[: len(data.classes)]
-        if row == len(counts):
-            counts.append(found)
-        else:
-            counts[row] = counts[row] + found
-        of.append(row)
-    table = torch.from_numpy(np.stack(counts)).double()
-    own = table / table.sum(1, keepdim=True).clamp(min=1)
-    return Shares(list(names), own, own, torch.tensor(of))
-
-
-def read_shares(path: Path, names: Sequence[str], class_names: Sequence[str]) -> NDArray[np.float64]:
-    """Read shares from a table as `Shares.write` writes it: image, class, and the column `estimated` or `share`.
-
-    Returns (images, C), rows in the order of `names`.
-
-    Raises:
-        UserError: no such file or column, an unknown image or class, a share that is none, or one that is missing.
-    """
-    out = np.full((len(names), len(class_names)), np.nan)
-    at, label = {n: k for k, n in enumerate(names)}, {n: k for k, n in enumerate(class_names)}
-    for where, record in _records(path):
-        column = "estimated" if "estimated" in record else "share"
-        try:
-            image, name, share = record["image"], record["class"], float(record[column])
-        except (KeyError, TypeError, ValueError) as e:
-            raise UserError(f"{where}: there must be image, class and a number as estimated or share ({e})") from e
-        if image not in at:
-            continue  # a table of the whole data set serves every split
-        if name not in label or not 0 <= share <= 1:
-            raise UserError(
-                f"{where}: class {name!r} with the share {share} is none of {', '.join(class_names)}, 0 to 1"
-            )
-        out[at[image], label[name]] = share
-    if np.isnan(out).any():
-        row, col = np.argwhere(np.isnan(out))[0]
-        raise UserError(f"{path} has no share of {class_names[col]} in image {names[row]}")
-    return out
-
-
-def _records(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as f:
-            reader = csv.DictReader(f)
-            for record in reader:
-                yield f"{path}, line {reader.line_num}", record
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise UserError(f"prior.shares={path} cannot be read as a table: {e}") from e
+    if own.is_known:
+        return own
+    probe = Probe(copy.deepcopy(encoder), len(data.classes)).cpu()
+    with torch.no_grad():
+        examples = data.training_examples()
+        gathered = gather(probe, network.mean.cpu(), network.std.cpu(), examples, len(data.train_indices))
+    return estimate(gathered, len(data.classes), rounds)[0]

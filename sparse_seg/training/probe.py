@@ -13,6 +13,7 @@ from sparse_seg.errors import UserError
 from sparse_seg.networks.build import PROBE, NormalisedNetwork
 from sparse_seg.networks.probe import Probe, choose_strength, held_out, solve
 from sparse_seg.training.prior import Gathered, gather
+from sparse_seg.training.shares import RunningShares, Shares
 from sparse_seg.training.task import Batch, SegmentationTask
 
 
@@ -60,6 +61,12 @@ class ProbeTask(SegmentationTask):
         self.strength = strength
         self.features_seconds = 0.0
         self._gathered: Gathered | None = None
+
+    def use_shares(self, shares: Shares) -> None:
+        """As for every method. Raises UserError for shares that follow a network while it learns."""
+        if isinstance(shares, RunningShares):
+            raise UserError("prior=network needs epochs, and method=probe has none: choose prior=estimated")
+        super().use_shares(shares)
 
     @property
     def probe(self) -> Probe:

@@ -1,6 +1,7 @@
 """Network, loss and scores as a LightningModule: the base of every training method. Knows no configuration."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import lightning as L
@@ -15,8 +16,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from sparse_seg import metrics
 from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.errors import UserError
-from sparse_seg.training.prior import Shares
 from sparse_seg.training.scores import Score, numbers_of
+from sparse_seg.training.shares import RunningShares, Shares
 
 Batch = Mapping[str, Tensor]
 
@@ -94,6 +95,7 @@ class SegmentationTask(L.LightningModule):
         """Of the classes in the training images, where `use_shares` was called."""
         self.register_buffer("offsets", None, persistent=False)
         self.register_buffer("present", None, persistent=False)
+        self._said: Tensor | None = None  # no buffer: those of rank 0 would be every rank's
         self.loss_sum = torch.zeros((), dtype=torch.float64)
         self.label_sum = torch.zeros((), dtype=torch.float64)
         self.confusion_matrix: list[list[int]] = []
@@ -125,12 +127,20 @@ class SegmentationTask(L.LightningModule):
 
     def use_shares(self, shares: Shares) -> None:
         """Train with logits that are moved by the shares of the classes, so that the network says the ground's."""
-        self.shares = shares
-        self.offsets = shares.offsets if bool((shares.offsets != 0).any()) else None
-        self.present = shares.present
+        self.shares, self.present = shares, shares.present
+        self.offsets = None
+        if not isinstance(shares, RunningShares) and bool((shares.offsets != 0).any()):
+            self.offsets = shares.offsets
 
     def moved(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Logits (B, C, H, W) of a training batch as the loss on its labelled pixels takes them."""
+        """Logits (B, C, H, W) of a training batch as the loss on its labelled pixels takes them.
+
+        With `RunningShares` it is noted what they say of the images.
+        """
+        if self._said is not None and self.present is not None:
+            present = self.present[batch["index"]][..., None, None]
+            among = logits.detach().float().masked_fill(~present, -torch.inf)
+            self._said[batch["index"]] = among.softmax(1).mean((2, 3)).nan_to_num(0)  # NaN: no class is present
         if self.offsets is None:
             return logits
         return logits + self.offsets[batch["index"]][..., None, None]
@@ -162,6 +172,15 @@ class SegmentationTask(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self._sum_device)
         self.label_sum = torch.zeros_like(self.loss_sum)
+        if isinstance(self.shares, RunningShares) and not self.shares.is_known and self.present is not None:
+            self._said = torch.zeros(self.present.shape, device=self.device)
+            if self.global_step >= self.shares.start * self.trainer.estimated_stepping_batches:
+                self.offsets = self.shares.offsets.to(self.device)
+
+    def on_train_epoch_end(self) -> None:
+        if isinstance(self.shares, RunningShares) and self._said is not None:
+            self.shares = self.shares.after(self._sum_over_ranks(self._said))  # an image is shown on one rank
+            self._said = None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Whatever draws at random inside the network or the loss (drop path, say) starts from (seed, epoch, rank), so
@@ -236,10 +255,14 @@ class SegmentationTask(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.scored_epoch is not None and self.scored_epoch <= self.current_epoch:  # this epoch was not validated
             checkpoint["scored"] = {"state": self.scored_state, "epoch": self.scored_epoch}
+        if isinstance(self.shares, RunningShares):
+            checkpoint["ground"] = self.shares.ground
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if scored := checkpoint.get("scored"):
             self.scored_state, self.scored_epoch = scored["state"], scored["epoch"]
+        if isinstance(self.shares, RunningShares):
+            self.shares = replace(self.shares, ground=checkpoint["ground"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.optimizer(self.parameters())  # of the loss, too, if it has any

@@ -112,6 +112,23 @@ def test_ctrl_c_ends_with_a_message_and_the_same_command_goes_on(base, whole):
     assert {k: result(cwd)[k] for k in FIGURES} == {k: result(whole)[k] for k in FIGURES}
 
 
+def test_a_killed_run_goes_on_with_the_shares_that_the_network_found(tmp_path):
+    words = (*WORDS, "data.num_workers=0", "prior=network", "prior.start=0.25", "method=teacher")
+    for cwd, fates in ((tmp_path / "whole", [None]), (tmp_path / "killed", ["SIGKILL 3", None])):
+        cwd.mkdir()
+        for fate in fates:
+            (cwd / "fate").write_text(fate) if fate else (cwd / "fate").unlink(missing_ok=True)
+            ended = warm_train(*words, cwd=cwd)
+            assert ended.code == (-9 if fate else 0), ended.err
+    assert "goes on after epoch 2 of 4" in ended.out
+    mine, expected = (result(tmp_path / name) for name in ("killed", "whole"))
+    assert {k: mine[k] for k in FIGURES} == {k: expected[k] for k in FIGURES}
+    shares, others = ((folder(tmp_path / name) / "shares.csv").read_text() for name in ("killed", "whole"))
+    assert shares == others
+    rows = list(csv.DictReader(others.splitlines()))
+    assert any(row["points"] != row["estimated"] for row in rows)
+
+
 CUT = {"broken": [], "cut": ["last.ckpt"], "damaged": ["last.ckpt", "previous.ckpt"]}
 
 

@@ -22,6 +22,7 @@ from sparse_seg.data.dataset import EpochBatchSampler, SegmentationDataset
 from sparse_seg.data.synthetic import synthetic
 from sparse_seg.data.transforms import resize_mask
 from sparse_seg.losses import PartialCrossEntropy, PartialFocal
+from sparse_seg.training.shares import RunningShares
 from sparse_seg.training.task import SegmentationTask
 
 CLASSES, SIZE, BATCH, STEPS, VAL_IMAGES = 3, 8, 4, 5, 7
@@ -70,14 +71,19 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
     network[1].running_mean.uniform_(-1, 1)
     weights = [0.5, 1.0, 3.0]
     losses = {"ce": PartialCrossEntropy(weights), "focal": PartialFocal(alpha=weights), "nan": NanOnRank()}
+    losses["shares"] = losses["ce"]
+    epochs = 2 if loss == "shares" else 1
     task = SegmentationTask(
         network, losses[loss], class_names=[f"class {c}" for c in range(CLASSES)],
         optimizer=lambda p: torch.optim.Adam(p, lr=0.01),
     )  # fmt: skip
+    if loss == "shares":
+        own = torch.full((STEPS * BATCH, CLASSES), 1 / 3, dtype=torch.float64)
+        task.use_shares(RunningShares([str(k) for k in range(len(own))], own, own, torch.arange(len(own)), start=0.5))
     train_loss = TrainLoss()
     trainer = L.Trainer(
-        accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", precision="64-true", max_epochs=1,
-        callbacks=[train_loss], logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", precision="64-true",
+        max_epochs=epochs, callbacks=[train_loss], logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
     loaders = [
@@ -85,9 +91,10 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
         for data, shuffle in ((training_set(), True), (dataset(VAL_IMAGES), False))
     ]
     trainer.fit(task, *loaders)
-    assert trainer.global_step == STEPS
+    assert trainer.global_step == STEPS * epochs
     assert not network[1].training
     content = {"weights": network.state_dict(), "confusion": task.confusion_matrix, "train_loss": train_loss.value}
+    content["ground"] = None if task.shares is None else task.shares.ground
     torch.save(content, f"{loss}-{rank}-{world}.pt")
 
 
@@ -97,7 +104,7 @@ def meeting_place() -> dict[str, str]:
         return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(s.getsockname()[1]), "WORLD_SIZE": "2", "NODE_RANK": "0"}
 
 
-@pytest.fixture(scope="module", params=["ce", "focal"])
+@pytest.fixture(scope="module", params=["ce", "focal", "shares"])
 def fits(request, tmp_path_factory) -> list[dict]:
     """What one process made, and the two ranks of DDP."""
     cwd, place = tmp_path_factory.mktemp("fits"), meeting_place()
@@ -129,6 +136,15 @@ def test_two_processes_report_the_training_loss_of_one(fits):
     alone, *ranks = (f["train_loss"] for f in fits)
     assert math.isfinite(alone)
     assert ranks == pytest.approx([alone, alone], rel=1e-9)
+
+
+def test_two_processes_find_the_shares_of_one(fits):
+    alone, *ranks = (f["ground"] for f in fits)
+    if alone is None:
+        return
+    assert (alone - 1 / 3).abs().max() > 0.01
+    for rank in ranks:
+        torch.testing.assert_close(rank, alone, rtol=0, atol=1e-6)
 
 
 def test_two_processes_count_the_validation_of_one(fits):

@@ -12,7 +12,7 @@ from torch import nn
 
 import sparse_seg
 from sparse_seg.losses import PartialCrossEntropy
-from sparse_seg.training.prior import Shares
+from sparse_seg.training.shares import Shares
 from sparse_seg.training.teacher import TeacherTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*in eval mode.*")

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -13,14 +14,8 @@ from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
 from sparse_seg.losses import PartialCrossEntropy
 from sparse_seg.networks.build import create
-from sparse_seg.training.prior import (
-    FLOOR,
-    Shares,
-    estimated_prior,
-    expectation_maximisation,
-    own_shares,
-    read_shares,
-)
+from sparse_seg.training.prior import estimated_prior, expectation_maximisation
+from sparse_seg.training.shares import FLOOR, RunningShares, Shares, network_prior, own_shares, read_shares
 from sparse_seg.training.task import SegmentationTask
 
 
@@ -171,18 +166,142 @@ def test_a_table_that_lacks_a_share_is_refused(tmp_path: Path) -> None:
     assert "prior=given needs prior.shares=FILE" in outcome.err
     table = tmp_path / "shares.csv"
     for text, message in (
-        ("image,class,share\na,Water,0.5\n", "has no share of Land in image a"),
-        ("image,class,share\na,Water,1.5\n", "line 2: class 'Water' with the share 1.5"),
-        ("image,class,share\na,Forest,0.5\n", "line 2: class 'Forest'"),
-        ("image,kind,share\na,Water,0.5\n", "line 2: there must be image, class and a number"),
+        (both(0.5, 0.5).replace("a,Land,0.5\n", ""), "has no share of Land in image a: 0 is one"),
+        ("image,class,share\nc,Water,0.5\n", "has no shares of image a, nor of 1 more training images"),
+        ("image,class,share\na,Water,1.5\n", "line 2: the share 1.5 must be a number from 0 to 1"),
+        ("image,class,share\na,Water,nan\n", "line 2: the share nan must be a number from 0 to 1"),
+        ("image,class,share\na,Forest,0.5\n", "line 2: class 'Forest' is none of Water, Land"),
+        ("image,class,share\na,Water,half\n", "line 2: 'half' is no share"),
+        ("image,class,share\na,Water\n", "line 2: None is no share"),
+        ("image,class,share\na,Water,.5\na,Water,.5\n", "line 3: the share of Water in image a comes a second time"),
+        ("image,kind,share\na,Water,0.5\n", "line 1: no column class; the first line must be image,class,share"),
+        ("a,Water,0.5\n", "line 1: no column image; .* it is 'a,Water,0.5'"),
+        ("", "line 1: no column image"),
+        (both(0.5, 0.6), "the shares of image a add up to 1.100, not to 1"),
+        ("image,class,share\na,Wäter,0.5\n".encode("latin-1"), "cannot be read as a UTF-8 table: line 2"),
     ):
-        table.write_text(text)
-        with pytest.raises(UserError, match=message):
-            read_shares(table, ["a"], ["Water", "Land"])
-    with pytest.raises(UserError, match="cannot be read as a table"):
+        table.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(UserError, match=message) as refused:
+            read_shares(table, ["a", "b"], ["Water", "Land"])
+        assert str(table) in str(refused.value)
+        assert len(str(refused.value).splitlines()) == 1
+    with pytest.raises(UserError, match="cannot be read: there is no such file"):
+        read_shares(tmp_path / "none.csv", ["a"], ["Water"])
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
         read_shares(tmp_path, ["a"], ["Water"])
 
 
+def both(water: float, land: float) -> str:
+    return "image,class,share\n" + "".join(f"{i},Water,{water}\n{i},Land,{land}\n" for i in ("a", "b"))
+
+
+def test_given_shares_are_made_to_add_up_to_one(tmp_path: Path) -> None:
+    (tmp_path / "shares.csv").write_text("\ufeff" + both(0.33, 0.66) + "elsewhere,Water,1\n")
+    found = read_shares(tmp_path / "shares.csv", ["b"], ["Land", "Water"])
+    np.testing.assert_allclose(found, [[2 / 3, 1 / 3]])
+
+
+def test_a_table_of_shares_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    outcome = train(*TINY, *BARE, "prior=given", "prior.shares=no.csv", cwd=tmp_path)
+    assert (outcome.code, outcome.err) == (1, "error: prior.shares=no.csv cannot be read: No such file or directory\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_without_an_encoder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="prior=estimated reads the encoder"):
+    with pytest.raises(UserError, match="this network has none that it knows\nchoose prior=network"):
         estimated_prior(torch.nn.Conv2d(3, 5, 1), data_of(5, tmp_path))
+
+
+def running(tmp_path: Path) -> tuple[SparsePointsDataModule, RunningShares]:
+    data = data_of(20, tmp_path, batch_size=2)
+    return data, network_prior(torch.nn.Identity(), data)
+
+
+def test_shares_that_follow_the_network_move_halfway_to_what_it_said(tmp_path: Path) -> None:
+    _, shares = running(tmp_path)
+    assert not shares.offsets.any()
+    said = torch.zeros(len(shares.of), 5)
+    said[1] = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.0])
+    after = shares.after(said).ground
+    torch.testing.assert_close(after[1], 0.5 * shares.own[1] + 0.5 * said[1].double())
+    assert torch.equal(after[[0, 2]], shares.own[[0, 2]])  # these were not shown
+
+
+def test_windows_that_follow_the_network_have_the_mean_of_what_it_said() -> None:
+    own = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]], dtype=torch.float64)
+    full = torch.tensor([False, True, False])
+    shares = RunningShares(["a", "b", "c"], own, own, torch.tensor([0, 0, 1, 2]), full, past=0.0)
+    said = torch.tensor([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_allclose(shares.after(said).ground, [[0.75, 0.25], [0.5, 0.5], [0.5, 0.5]])
+
+
+class Colours(torch.nn.Sequential):
+    """A network without an encoder."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Conv2d(3, 32, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(32, 5, 1))
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*checkpoint.*")
+def test_a_network_without_an_encoder_finds_the_shares_itself(tmp_path: Path) -> None:
+    data, shares = running(tmp_path)
+    torch.manual_seed(0)
+    task = SegmentationTask(
+        Colours(), PartialCrossEntropy(), class_names=data.classes.names, optimizer=lambda p: torch.optim.Adam(p, 1e-2)
+    )
+    task.use_shares(shares)
+    moved = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+            moved.append(task.offsets is not None)
+
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=20, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=1, callbacks=[Watch()],
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data)
+    assert moved == [False] * 12 + [True] * 48
+    assert task.shares is not None
+    truth = truth_of(data)
+    off = [np.abs(table.numpy() - truth).mean() for table in (task.shares.own, task.shares.ground)]
+    assert off[1] < 0.8 * off[0]
+    np.testing.assert_allclose(task.shares.ground.sum(1), 1, atol=1e-6)
+    assert not (task.shares.ground[shares.own == 0]).any()
+
+
+def test_the_shares_that_the_network_found_are_written(tmp_path: Path) -> None:
+    words = (*TINY, *BARE, "data.source.images=8", "prior=network", "method=teacher", "trainer.max_epochs=3")
+    folder, result = trained(*words, cwd=tmp_path)
+    assert (result["prior"], result["method"]) == ("network", "teacher")
+    with (folder / "shares.csv").open(newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert any(row["points"] != row["estimated"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("prior=network", "prior.start=1"), "prior.start=1 must be a number from 0 to below 1"),
+        (("prior=network", "method=probe", "method.allow_random=true"), "prior=network needs epochs"),
+    ],
+)
+def test_what_cannot_follow_a_network_is_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    outcome = train(*TINY, *BARE, *words, cwd=tmp_path)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"error: {said}")
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_with_full_masks_there_is_nothing_to_correct_and_the_log_says_so(tmp_path: Path) -> None:
+    found = []
+    for prior in ("none", "estimated", "network"):
+        (tmp_path / prior).mkdir()
+        words = (*TINY, *BARE, "points=all", f"prior={prior}", "trainer.max_epochs=2")
+        folder, result = trained(*words, cwd=tmp_path / prior)
+        found.append({k: result[k] for k in ("train_loss", "val_miou", "confusion_matrix")})
+        lines = (folder / "log.txt").read_text().splitlines()
+        told = [line for line in lines if line.endswith(f"prior={prior} has nothing to correct: all training images "
+                                                        "have their full masks")]  # fmt: skip
+        assert len(told) == (prior != "none")
+    assert found[0] == found[1] == found[2]
