@@ -29,7 +29,7 @@ table1 table2 table3: $(STAMP)  ## run what is missing of a table's study, then 
 	$(BIN)/python train.py experiment=$@ $(ARGS)
 	$(REPORT) $@
 
-tables: $(STAMP)  ## print every table, or some (ARGS="--tables 1,4"; there are 1, 2, 3, 4, 5, 6, 9)
+tables: $(STAMP)  ## print every table, or some (ARGS="--tables 1,4"; there are 1, 2, 3, 4, 5, 6, 9, 10, 11)
 	$(REPORT) $(ARGS)
 
 figures: $(STAMP)  ## write every figure to outputs/figures

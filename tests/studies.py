@@ -53,10 +53,13 @@ def _confusion(level: float, seed: int) -> list[list[int]]:
     return [[int(count) for count in row] for row in matrix.round()]
 
 
-def configured(data: str = "dubai", method: str | None = None, **axes: Any) -> tuple[DictConfig, dict[str, str]]:
+def configured(
+    data: str = "dubai", method: str | None = None, prior: str | None = None, **axes: Any
+) -> tuple[DictConfig, dict[str, str]]:
     """A run's configuration and its choice in each group."""
     choices = {"loss": axes.get("loss", "focal"), "augment": axes.get("augment", "report"), "data": data}
     choices |= {"optimizer": "adam", "scheduler": "none"} | ({"method": method} if method else {})
+    choices |= {"prior": prior} if prior else {}
     return OmegaConf.create(_config(**axes)), choices
 
 

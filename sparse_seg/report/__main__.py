@@ -11,6 +11,7 @@ from sparse_seg.report.tables import registered, tables_of, words
 
 if TYPE_CHECKING:
     from sparse_seg.report.blocks import Block
+    from sparse_seg.report.families import Family
     from sparse_seg.report.render import Section
     from sparse_seg.report.status import Run
 
@@ -69,6 +70,7 @@ def _run(options: argparse.Namespace) -> None:
         return
     from sparse_seg.report import results  # pandas and scipy, which the help needs not wait for
     from sparse_seg.report.blocks import blocks
+    from sparse_seg.report.families import families
 
     if options.budget:
         if options.studies or options.tables or options.keep:
@@ -86,7 +88,8 @@ def _run(options: argparse.Namespace) -> None:
         runs, pending = results.load_kept(options.keep, runs.results), []
     parts = blocks(runs.frame, pending)
     sources = (*runs.sources, *_in_no_table(parts, pending))
-    sections = _budget(parts) if options.budget else _sections(parts, numbers)
+    found = families(parts)
+    sections = _budget(found) if options.budget else _sections(found, numbers)
     if options.figures or options.html:
         _pictures(options, sections, sources)
     if options.out or not (options.figures or options.html):
@@ -126,20 +129,29 @@ def _wanted(options: argparse.Namespace) -> tuple[list[str], set[str] | None]:
     return list(dict.fromkeys(studies)), numbers or None
 
 
-def _sections(parts: "list[Block]", numbers: set[str] | None) -> "list[Section]":
+def _sections(found: "list[Family]", numbers: set[str] | None) -> "list[Section]":
+    """One section per block and, where some differ in method and prior only, one for all of these."""
     from sparse_seg.report.render import Section
 
-    sections = [Section(block, tables_of(block, numbers)) for block in parts]
+    sections: list[Section] = []
+    for family in found:
+        several = len(family.blocks) > 1
+        # A probe belongs to several families, and is shown by itself once.
+        new = [b for b in family.blocks if not any(b.runs is s.block.runs for s in sections)]
+        sections += [Section(b, tables_of(b, numbers, methods=not several), b, not several) for b in new]
+        sections += (
+            [Section(family.whole, tables, family)] if several and (tables := tables_of(family, numbers)) else []
+        )
     if not any(s.tables for s in sections):
         which = f"table {', '.join(sorted(numbers))}" if numbers else "any table"
-        raise UserError(f"none of the {sum(len(b.runs) for b in parts)} runs belongs to {which}")
+        raise UserError(f"none of the {sum(len(s.block.runs) for s in sections)} runs belongs to {which}")
     return [s for s in sections if s.tables or numbers is None]
 
 
-def _budget(parts: "list[Block]") -> "list[Section]":
+def _budget(found: "list[Family]") -> "list[Section]":
     from sparse_seg.report.render import Section
 
-    return [Section(block, tables_of(block, budget=True)) for block in parts]
+    return [Section(family.whole, tables_of(family, budget=True), family) for family in found]
 
 
 def _tables(options: argparse.Namespace, sections: "list[Section]", sources: Sequence[str]) -> None:
@@ -158,11 +170,10 @@ def _tables(options: argparse.Namespace, sections: "list[Section]", sources: Seq
 
 
 def _pictures(options: argparse.Namespace, sections: "list[Section]", sources: Sequence[str]) -> None:
-    from sparse_seg.report.figures import figures_of, label_budget, png
+    from sparse_seg.report.figures import figures_of, png
     from sparse_seg.report.html import page
 
-    makers = [label_budget] if options.budget else []
-    found = [figures_of(s.block, makers) for s in sections]
+    found = [figures_of(s.runs, bool(options.budget), s.methods) for s in sections]
     pictures = [[(name, caption, png(figure)) for name, caption, figure in figures] for figures in found]
     if options.figures:
         if options.budget and not any(pictures):
@@ -179,12 +190,12 @@ def _named(
     """A file name per picture: figure1-resnet34-none-256-50-random.png."""
     seen: set[str] = set()
     for section, block_pictures in zip(sections, pictures, strict=True):
-        slug = section.block.slug
-        while slug in seen:
-            slug += "-other"
-        seen.add(slug)
         for name, _, content in block_pictures:
-            yield folder / f"{name}-{slug}.png", content
+            slug = f"{name}-{section.block.slug}"
+            while slug in seen:
+                slug += "-other"
+            seen.add(slug)
+            yield folder / f"{slug}.png", content
 
 
 def _write(path: Path, content: bytes) -> None:

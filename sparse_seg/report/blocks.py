@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sparse_seg.report.configuration import (
     CONTENT,
+    LEARNING,
+    METHOD,
     VARIED,
     Flat,
     agree,
@@ -19,6 +21,7 @@ from sparse_seg.report.configuration import (
     inner,
     keys,
     shared,
+    solves,
     spelled,
 )
 from sparse_seg.report.status import Run
@@ -43,6 +46,10 @@ class Block:
     """Failed, running and unfinished runs of the same configuration."""
     config: Flat = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    setting: str = ""
+    """The title without the method and its prior."""
+    variant: tuple[str, str] = ("", "")
+    """What sets its method, and its prior, apart from others of that name: "decay=0.9"; set among a `Family`."""
     _cells: "dict[tuple[Any, ...], pd.DataFrame]" = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -56,7 +63,23 @@ class Block:
         run = self.runs.iloc[0]
         weights = run["weights"].rsplit(".", 1)[0] if isinstance(run["weights"], str) else "none"
         parts = [run["encoder"], weights, run["size"], run["epochs"], run["split"]]
+        parts += [run[name] for name, usual in METHOD.items() if run[name] != usual]
         return re.sub(r"[^\w-]+", "_", "-".join(str(p) for p in parts))
+
+    @property
+    def method(self) -> str:
+        """Name of the training method: "points"."""
+        return _named(self.runs.iloc[0]["method"], self.variant[0])
+
+    @property
+    def prior(self) -> str:
+        """Name of the prior: "none"."""
+        return _named(self.runs.iloc[0]["prior"], self.variant[1])
+
+    @property
+    def plain_prior(self) -> bool:
+        """Whether the network learns the class shares of the points."""
+        return bool(self.runs.iloc[0]["prior"] == METHOD["prior"])
 
     @property
     def has_folds(self) -> bool:
@@ -108,28 +131,35 @@ def blocks(runs: "pd.DataFrame", pending: Sequence[Run] = ()) -> list[Block]:
     out = []
     for i, (config, rows) in enumerate(parts):
         twins = [c for c, t in zip(configs, titles, strict=True) if t == titles[i]]
-        own = [f"{k}={spelled(config, k)}" for k in differing(twins)]
+        apart = differing(twins)
+        own = [f"{k}={spelled(config, k)}" for k in apart]
         full = ", ".join([titles[i], *own])
+        rest = [text for text, k in zip(own, apart, strict=True) if not k.startswith(LEARNING)]
+        setting = ", ".join([title(rows.iloc[0], method=False), *rest])
         first = configs[0]
         against = [f"{k}: {spelled(first, k)} → {spelled(config, k)}" for k in differing([first, config])]
         mine = tuple(r for r in pending if _belongs(r, rows))
         notes = (UNSURE,) if CONTENT not in config and any(CONTENT in c and agree(c, config) for c in configs) else ()
-        out.append(Block(full, rows, tuple(against), mine, config, notes))
+        out.append(Block(full, rows, tuple(against), mine, config, notes, setting))
     return out
 
 
-def title(run: "pd.Series[Any]") -> str:
-    """Network, weights, size, epochs, split in words."""
+def title(run: "pd.Series[Any]", method: bool = True) -> str:
+    """Method, if wanted, network, weights, size, epochs, split in words."""
     weights = run["weights"]
     said = "no pretrained weights" if not isinstance(weights, str) else f"weights {weights}"
     said = "ImageNet weights" if weights == "imagenet" else said
     data = [] if run["data"] == "dubai" else [f"{run['data']} data"]
-    method = [] if run["method"] == "points" else [f"method {run['method']}"]
-    method += [] if run["prior"] == "none" else [f"prior {run['prior']}"]
+    how = [f"{name} {run[name]}" for name, usual in METHOD.items() if method and run[name] != usual]
+    epochs = [] if solves(run["figures"]) else [f"{run['epochs']} epochs"]
     size = f"{run['size']}×{run['size']}"
     tiles = run["figures"].get("data.val_tiles") or []
     split = f"{run['split']} split" + (f" (held out: {', '.join(map(str, tiles))})" if tiles else "")
-    return ", ".join([*data, *method, str(run["encoder"]), said, size, f"{run['epochs']} epochs", split])
+    return ", ".join([*data, *how, str(run["encoder"]), said, size, *epochs, split])
+
+
+def _named(name: str, variant: str) -> str:
+    return f"{name} ({variant})" if variant else name
 
 
 def _variants(rows: "pd.DataFrame") -> "list[tuple[Flat, pd.DataFrame]]":
@@ -156,9 +186,10 @@ def _variants(rows: "pd.DataFrame") -> "list[tuple[Flat, pd.DataFrame]]":
     return parts
 
 
-def _order(run: "pd.Series[Any]") -> tuple[bool, bool, int, int, str]:
-    pretrained = isinstance(run["weights"], str)
-    return run["split"] != "random", pretrained, int(run["size"]), int(run["epochs"]), str(run["encoder"])
+def _order(run: "pd.Series[Any]") -> tuple[Any, ...]:
+    how = tuple(part for name, usual in METHOD.items() for part in (run[name] != usual, run[name]))
+    setting = int(run["size"]), solves(run["figures"]), int(run["epochs"]), str(run["encoder"])
+    return (run["split"] != "random", isinstance(run["weights"], str), *setting, *how)
 
 
 def _belongs(run: Run, rows: "pd.DataFrame") -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MISSING = "—"
 MIOU, POINTS, SHARE, EPOCHS = "{:.4f}", "{:+.1f}", "{:.1f}", "{:.1f}"
-LOSS_NAMES = {"focal": "partial focal", "ce": "partial cross-entropy"}
+LOSS_NAMES = {"focal": "partial focal", "ce": "partial cross-entropy", "logistic": "logistic regression"}
 ON_POINTS = "Scores are of held-out points: there are no masks, so no mIoU of full masks."
 UNIT = "A point is a hundredth of mIoU or IoU."
 BEST = "Final is the last epoch; best is the maximum over epochs on the same validation images, and flattered by that."

@@ -12,11 +12,37 @@ from sparse_seg.names import canonical
 AXES = ("seed", "points", "data.fold")
 VARIED = ("loss", "augment")
 """Groups of the configuration that tables compare."""
+METHOD = {"method": "points", "prior": "none"}
+"""Columns that say how a network learns, with what runs of older code have without saying so."""
+LEARNING = ("method.", "prior.")
+"""How the keys begin that do."""
 CONTENT = "data.content"
 """What the images were; older runs do not say it, and jobs that failed before they were read."""
 OPEN = (CONTENT, "trainer.precision", "channels_last")
 """Keys of which a job that failed may say nothing, or `auto`, since a machine decides them."""
+SOLVERS = ("sparse_seg.training.ProbeTask",)
+"""Methods that solve for a linear layer, and ask for neither loss, augmentation nor optimizer."""
+UNASKED = (
+    "loss.", "augment.", "optimizer.", "scheduler.", "trainer.max_epochs", "data.batch_size", "model.arch",
+)  # fmt: skip
+"""How the keys begin that change no figure of theirs."""
 Flat = dict[str, Any]
+
+
+def solves(figures: Mapping[str, Any]) -> bool:
+    """True if the run's method is one of `SOLVERS`."""
+    return figures.get("method._target_") in SOLVERS
+
+
+def asked(figures: Mapping[str, Any]) -> Flat:
+    """A configuration in today's names, without what its method does not ask."""
+    today = canonical(figures)
+    return {k: v for k, v in today.items() if not k.startswith(UNASKED)} if solves(today) else today
+
+
+def axes_of(axes: Mapping[str, Any], figures: Mapping[str, Any]) -> Flat:
+    """Where a run stands in the tables: one that is solved for has the loss of its solver, and no augmentation."""
+    return {**axes, **({"loss": "logistic", "augment": "none"} if axes and solves(figures) else {})}
 
 
 def figures_key(figures: Mapping[str, Any]) -> str:
@@ -37,7 +63,7 @@ def shared(figures: Mapping[str, Any]) -> Flat:
 
 def inner(figures: Mapping[str, Any], group: str) -> Flat:
     """The values inside a loss or an augmentation."""
-    return {k: _plain(v) for k, v in figures.items() if k.split(".")[0] == group}
+    return {} if solves(figures) else {k: _plain(v) for k, v in figures.items() if k.split(".")[0] == group}
 
 
 def keys(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -50,7 +76,7 @@ def keys(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
         >>> len(set(keys([old, new]))), len(set(keys([old, new, new | {"data.content": "a0"}])))
         (1, 3)
     """
-    bare = [figures_key({k: v for k, v in canonical(c).items() if k != CONTENT}) for c in configurations]
+    bare = [figures_key({k: v for k, v in asked(c).items() if k != CONTENT}) for c in configurations]
     contents: dict[str, set[str]] = {}
     for key, configuration in zip(bare, configurations, strict=True):
         contents.setdefault(key, set()).update({configuration[CONTENT]} if configuration.get(CONTENT) else ())
@@ -60,7 +86,7 @@ def keys(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def agree(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """True if two configurations are one as far as both say: what `OPEN` names counts only where both state it."""
-    a, b = canonical(a), canonical(b)
+    a, b = asked(a), asked(b)
     unsaid = [k for k in OPEN if "auto" in (a.get(k, "auto"), b.get(k, "auto"))]
     left, right = ({k: v for k, v in c.items() if k not in unsaid} for c in (a, b))
     return figures_key(left) == figures_key(right)

@@ -14,8 +14,10 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from sparse_seg.report import published
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import loss_name
+from sparse_seg.report.configuration import solves
 from sparse_seg.report.examples import examples
-from sparse_seg.report.groups import Group, groups
+from sparse_seg.report.families import Family, alone
+from sparse_seg.report.groups import Group
 from sparse_seg.report.intervals import Estimate, estimate
 from sparse_seg.report.rows import FULL, losses
 
@@ -34,12 +36,23 @@ Named = tuple[str, str, Figure]
 """Name of the file, caption, figure."""
 
 
-def figures_of(block: Block, makers: Sequence[Callable[[Block], Named | None]] = ()) -> Iterator[Named]:
-    """Every figure that the block has runs for. makers: those wanted, all by default."""
-    usual = [confusion] if block.has_folds else [training_curves, examples, label_budget, confusion]
-    for make in makers or usual:
+def figures_of(runs: Block | Family, budget: bool = False, methods: bool = True) -> Iterator[Named]:
+    """Every figure that a block, or a family of blocks, has runs for.
+
+    Args:
+        runs: of one configuration; or of several methods, which share one label budget and no other figure.
+        budget: the label budget only.
+        methods: False leaves the label budget out.
+    """
+    family = runs if isinstance(runs, Family) else alone(runs)
+    one = family.blocks[0]
+    makers: list[Callable[[], Named | None]] = [lambda: label_budget(family)]
+    if not budget and len(family.blocks) == 1:
+        both = [lambda: training_curves(one), lambda: examples(one), *(makers if methods else [])]
+        makers = [*([] if one.has_folds else both), lambda: confusion(one)]
+    for make in makers:
         with matplotlib.rc_context(STYLE):
-            made = make(block)
+            made = make()
         if made is not None:
             yield made
 
@@ -81,20 +94,22 @@ def _curve(axes: Axes, values: "np.ndarray[Any, Any]", i: int, label: str) -> No
         axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
 
 
-def label_budget(block: Block) -> Named | None:
+def label_budget(family: Family) -> Named | None:
     """Final mIoU over points per class with the fitted curve, full supervision and the report's figures.
 
-    None where no loss has two densities.
+    A curve per loss and, where there are several, per method and prior. None where none has two densities.
     """
+    block = family.whole
     figure = Figure(figsize=(5.4, 3.4), layout="constrained")
     axes = figure.subplots()
     ticks: set[int] = set()
-    found = groups(block)
-    augment = next((g for g in found if g.augment == "report"), found[0]).augment
-    shown = [g for g in found if g.augment == augment and g.densities]
-    for group in shown:
+    trained = [g for g in family.groups if not solves(g.block.config)]
+    augment = next((g for g in trained if g.augment == "report"), family.groups[0]).augment
+    shown = [g for g in family.groups if g.densities and (g.augment == augment or solves(g.block.config))]
+    several = len({g.loss for g in shown if g in trained}) > 1
+    for i, group in enumerate(shown):
         ticks |= set(group.densities) | ({2 * group.densities[-1]} if len(group.densities) > 1 else set())
-        _budget_line(axes, group, losses(block).index(group.loss))
+        _budget_line(axes, group, i if group.mixed else losses(block).index(group.loss), _line_name(group, several))
     if all(len(group.densities) < 2 for group in shown):
         return None
     said = published.TABLE1 if block.is_dubai else {}
@@ -118,8 +133,16 @@ def label_budget(block: Block) -> Named | None:
     return "label-budget", caption, figure
 
 
-def _budget_line(axes: Axes, group: Group, i: int) -> None:
-    colour, dash, label = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], loss_name(group.loss)
+def _line_name(group: Group, several_losses: bool) -> str:
+    if not group.mixed:
+        return loss_name(group.loss)
+    prior = [] if group.block.plain_prior else [f"prior {group.block.prior}"]
+    loss = [loss_name(group.loss, short=True)] if several_losses and not solves(group.block.config) else []
+    return ", ".join([group.block.method, *prior, *loss])
+
+
+def _budget_line(axes: Axes, group: Group, i: int, label: str) -> None:
+    colour, dash = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
     scores, curve = group.scores["miou_final"], group.curves["miou_final"]
     if curve is not None:
         grid = np.geomspace(curve.points[0], 2 * curve.points[-1], 60)
@@ -131,7 +154,7 @@ def _budget_line(axes: Axes, group: Group, i: int) -> None:
     marker = MARKERS[i % len(MARKERS)]
     axes.plot(points, means, color=colour, linestyle="none", marker=marker, label=label)
     axes.vlines(points, *_bounds(list(found.values())), color=colour, linewidth=1)
-    if group.has_full and (full := estimate(scores[FULL])) is not None:
+    if group.has_own_full and (full := estimate(scores[FULL])) is not None:
         axes.axhline(full.mean, color=colour, linestyle=dash, linewidth=1, label=f"{label}, full masks")
 
 

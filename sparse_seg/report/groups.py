@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import Cell, loss_name
+from sparse_seg.report.configuration import UNASKED, solves
 from sparse_seg.report.rows import FULL, GIVEN, SATURATING_FROM, losses, more_densities
 
 if TYPE_CHECKING:
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
 ENOUGH = 0.9
 """A density whose runs had less than this share of the points that it names is no point of a curve."""
+LABELS = ("method", "prior", "loss", "augment")
+"""What tells groups apart; the first two only among several methods."""
 COMMAND = "python train.py -m "
 DEFAULTS: dict[str, tuple[str, Any]] = {
     "data": ("data", "dubai"),
     "data.size": ("size", 256),
     "data.batch_size": ("batch_size", 8),
     "split": ("split", "random"),
+    "method": ("method", "points"),
+    "prior": ("prior", "none"),
     "model.encoder": ("encoder", "resnet34"),
     "model.encoder_weights": ("weights", "imagenet"),
     "optimizer": ("optimizer", "adam"),
@@ -39,6 +44,10 @@ class Group:
     block: Block
     loss: str
     augment: str
+    mixed: bool = False
+    """Whether it stands among other methods, so that its labels must say which it is."""
+    full_of: "Group | None" = None
+    """Whose full masks stand in for those that it has no run of."""
 
     @property
     def unit(self) -> str:
@@ -77,7 +86,12 @@ class Group:
 
     @property
     def has_full(self) -> bool:
-        """True if there is a run on full masks."""
+        """True if there is a run on full masks, its own or one that stands in."""
+        return self.has_own_full or self.full_of is not None
+
+    @property
+    def has_own_full(self) -> bool:
+        """True if there is a run of its own on full masks."""
         return FULL in set(self.runs["points"])
 
     @property
@@ -96,9 +110,13 @@ class Group:
 
         columns = ["miou_final", *(f"iou_{c}" for c in self.block.classes)]
         key = {"tile": "fold", "seed": "seed"}[self.unit]
-        points = [*self.densities, *([FULL] if self.has_full else [])]
+        points = [*self.densities, *([FULL] if self.has_own_full else [])]
         means = {p: self.runs[[q == p for q in self.runs["points"]]].groupby(key)[columns].mean() for p in points}
-        return {c: pd.DataFrame({p: m[c] for p, m in means.items()}) for c in columns}
+        found = {c: pd.DataFrame({p: m[c] for p, m in means.items()}) for c in columns}
+        if self.full_of is None:
+            return found
+        other = self.full_of.scores
+        return {c: t.assign(**{FULL: other[c][FULL].reindex(t.index)}) for c, t in found.items()}
 
     @cached_property
     def curves(self) -> "dict[str, Curve | None]":
@@ -108,14 +126,36 @@ class Group:
         return {column: fit(scores[self.densities]) for column, scores in self.scores.items()}
 
     @property
-    def name(self) -> str:
-        """How sentences begin."""
-        return f"{loss_name(self.loss)}, augment={self.augment}"
+    def loss_and_augment(self) -> tuple[str, str]:
+        """What sets it apart within its block."""
+        return self.loss, self.augment
 
     @property
-    def labels(self) -> tuple[Cell, Cell]:
-        """The leading cells of its rows."""
-        return Cell(loss_name(self.loss)), Cell(self.augment)
+    def name(self) -> str:
+        """How sentences begin."""
+        method = f"{self.block.method}, prior {self.block.prior}, " if self.mixed else ""
+        return f"{method}{loss_name(self.loss)}, augment={self.augment}"
+
+    @property
+    def labels(self) -> tuple[Cell, ...]:
+        """The leading cells of its rows, below `LABELS`."""
+        method = (self.block.method, self.block.prior) if self.mixed else ()
+        return tuple(map(Cell, (*method, loss_name(self.loss), self.augment)))
+
+
+def told_apart(
+    groups: Sequence[Group], keys: Sequence[tuple[str, str]] | None = None
+) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """Header and labels that tell groups apart: method, prior and, where there are several, loss and augmentation.
+
+    keys: loss and augmentation as they are to be called; by default each group's own.
+    """
+    keys = keys or [g.loss_and_augment for g in groups]
+    trained = [key for g, key in zip(groups, keys, strict=True) if not solves(g.block.config)]
+    shown = [k for k in (0, 1) if len({key[k] for key in trained}) > 1]
+    named = [(loss_name(loss), augment) for loss, augment in keys]
+    labels = [(g.block.method, g.block.prior, *(n[k] for k in shown)) for g, n in zip(groups, named, strict=True)]
+    return (*LABELS[:2], *(LABELS[2 + k] for k in shown)), [tuple(map(Cell, label)) for label in labels]
 
 
 def groups(block: Block) -> list[Group]:
@@ -136,6 +176,8 @@ def missing(group: Group) -> list[str]:
             f"{one or 'there are full masks only'}, and a curve needs two, {SATURATING_FROM} to show how it flattens"
         )
         points += more_densities(group.densities, below=min(group.short, default=None))
+    if group.full_of is not None:
+        scores = scores.drop(columns=FULL)
     for p in scores.columns[scores.isna().any()]:
         reasons.append(f"points={p} lacks {group.unit} {joined(scores.index[scores[p].isna()])}")
         points.append(p)
@@ -161,9 +203,13 @@ def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
     """The sweep of these densities and seeds (or tiles) in the group's configuration, as far as its columns tell it."""
     run = group.runs.iloc[0]
     seeds_of = units if group.unit == "seed" else group.block.seeds
-    words = [f"points={joined(points)}", f"loss={group.loss}", f"augment={group.augment}", f"seed={joined(seeds_of)}"]
-    words += [f"data.fold={joined(units)}"] if group.unit == "tile" else []
+    solved = solves(group.block.config)
+    words = [f"points={joined(points)}"]
+    words += [] if solved else [f"loss={group.loss}", f"augment={group.augment}"]
+    words += [f"seed={joined(seeds_of)}", *([f"data.fold={joined(units)}"] if group.unit == "tile" else [])]
     for word, (column, default) in DEFAULTS.items():
+        if solved and f"{word}.".startswith(UNASKED):
+            continue
         value = run.get(column, default)
         value = "null" if value is None or value != value else value
         if word == "model.encoder_weights" and value not in ("imagenet", "null"):

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import Table
+from sparse_seg.report.families import Family
 
 WIDTH = 110
 LATEX = {
@@ -20,6 +21,7 @@ SYMBOLS = {
     "−": "$-$",
     "→": r"$\to$",
     "×": r"$\times$",
+    "÷": r"$\div$",
     "·": r"$\cdot$",
     "—": "---",
     "…": r"\ldots{}",
@@ -29,10 +31,15 @@ SYMBOLS = {
 
 @dataclass(frozen=True)
 class Section:
-    """The tables of one block."""
+    """The tables of one block, or of several that differ in method and prior."""
 
     block: Block
+    """What its heading says."""
     tables: Sequence[Table]
+    runs: Block | Family
+    """What its figures are drawn from."""
+    methods: bool = True
+    """Whether figures that put several methods side by side stand here."""
 
 
 def text(sections: Sequence[Section], sources: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
-from sparse_seg.report.configuration import keys
+from sparse_seg.report.configuration import METHOD, axes_of, keys
 from sparse_seg.report.rows import GIVEN
 
 OUTPUTS = Path("outputs")
@@ -19,7 +19,7 @@ COLUMNS = (
     "study", "encoder", "weights", "loss", "points", "augment", "split", "fold", "seed", "epochs", "size",
     "miou_final", "miou_best", "iou", "loss_at_epoch_25", "seconds", "device", "precision", "commit",
 )  # fmt: skip
-"""Columns of runs.csv; `iou` stands for one column per class."""
+"""Columns of runs.csv; `iou` stands for one column per class. `METHOD` joins where a run has another value."""
 NEEDED = ("fingerprint", "study", "loss", "points", "augment", "split", "seed", "miou_final", "val_miou", "figures")
 Result = dict[str, Any]
 
@@ -139,15 +139,16 @@ def frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             table[column] = None
     table["fold"] = table["fold"].astype("Int64")
     table["points"] = table["points"].astype(object)
-    table["method"] = table["method"].fillna("points") if "method" in table else "points"
-    table["prior"] = table["prior"].fillna("none") if "prior" in table else "none"
+    for column, usual in METHOD.items():
+        table[column] = table[column].fillna(usual) if column in table else usual
     return table
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     iou = {f"iou_{name}": _number(v) for name, v in result.get("iou", {}).items()}
     scores = {f"score_{name}": _number(v) for name, v in (result.get("scores") or {}).items()}
-    return {"folder": None, **result, **iou, **scores, "points": GIVEN if _lacks_masks(result) else result["points"]}
+    axes = axes_of(result, result["figures"])
+    return {"folder": None, **axes, **iou, **scores, "points": GIVEN if _lacks_masks(result) else result["points"]}
 
 
 def _number(value: float | None) -> float:
@@ -184,7 +185,8 @@ def csv_text(results: Iterable[Mapping[str, Any]]) -> str:
     """runs.csv: a row per run with COLUMNS, then the further scores; what is undefined is empty."""
     table = pd.DataFrame([_row(r) for r in results])
     iou = [c for c in table.columns if c.startswith("iou_")]
-    columns = [c for name in COLUMNS for c in (iou if name == "iou" else [name])]
+    named = [c for c, usual in METHOD.items() if c in table and (table[c].fillna(usual) != usual).any()]
+    columns = ["study", *named, *(c for name in COLUMNS[1:] for c in (iou if name == "iou" else [name]))]
     scores = [c for c in table.columns if c.startswith("score_")]
     names = {c: c.removeprefix("score_") for c in scores if c.removeprefix("score_") not in columns}
     table = table.reindex(columns=[*columns, *scores]).rename(columns=names)

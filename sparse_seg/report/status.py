@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_seg.errors import UserError
-from sparse_seg.report.configuration import Flat, agree
+from sparse_seg.report.configuration import Flat, agree, axes_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Run:
     @property
     def axes(self) -> Flat:
         """Study, method, loss, points, augment, split, fold, seed of a run without a result; empty if it says none."""
-        return dict(self._said.get("axes", {}))
+        return axes_of(self._said.get("axes", {}), self.figures)
 
     @property
     def figures(self) -> Flat:

@@ -32,7 +32,7 @@ def test_a_word_for_a_table_prints_that_table_of_the_report(
     ("words", "message"),
     [
         (["nothing"], "study 'nothing' has no finished run"),
-        (["report", "--tables", "12"], "there is no table 12; choose from 1, 2, 3, 4, 5, 6, 9"),
+        (["report", "--tables", "12"], "there is no table 12; choose from 1, 2, 3, 4, 5, 6, 9, 10, 11"),
         (["report", "--tables", "8"], "--budget STUDY prints table 8"),
         (["report", "--tables", "6"], "belongs to table 6"),
         (["--status", "nothing"], "there is no study in"),
@@ -62,7 +62,7 @@ def test_formats_parse(tmp_path: Path, write: Write, capsys: pytest.CaptureFixtu
     assert run_main(tmp_path, "--format", "markdown") == 0
     lines = capsys.readouterr().out.splitlines()
     tables = [list(t) for t in _runs_of_pipes(lines)]
-    assert len(tables) == 5
+    assert len(tables) == 6
     assert all(len({row.count("|") for row in t}) == 1 and set(t[1]) <= set("|:- ") for t in tables)
 
     assert run_main(tmp_path, "--format", "latex", "--out", str(tmp_path / "tex")) == 0
@@ -71,11 +71,11 @@ def test_formats_parse(tmp_path: Path, write: Write, capsys: pytest.CaptureFixtu
     body = re.sub(r"(?<!\\)%.*", "", text)
     begun, ended = (re.findall(rf"\\{w}\{{(\w+)\}}", body) for w in ("begin", "end"))
     assert sorted(begun) == sorted(ended)
-    assert begun.count("table") == 5
+    assert begun.count("table") == 6
     bare = re.sub(r"\\[{}]", "", body)
     assert bare.count("{") == bare.count("}")
     for rule in ("toprule", "midrule", "bottomrule"):
-        assert body.count(f"\\{rule}") == 5
+        assert body.count(f"\\{rule}") == 6
     if compiler := shutil.which("pdflatex"):
         document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + text + "\\end{document}"
         (tmp_path / "tex" / "all.tex").write_text(document)
@@ -100,9 +100,9 @@ def test_the_page_needs_no_other_file(tmp_path: Path, write: Write) -> None:
     assert "http" not in re.sub(r'base64,[^"]*', "", page)
     assert "<script" not in page
     assert "<link" not in page
-    assert page.count("<table>") == page.count("</table>") == 5
+    assert page.count("<table>") == page.count("</table>") == 6
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 3
-    for number in range(1, 6):
+    for number in (1, 2, 3, 4, 5, 9):
         assert f"<h3>Table {number}: " in page
     open_tags: list[str] = []
     for close, tag in re.findall(r"<(/?)(\w+)", page):

@@ -58,7 +58,7 @@ def test_a_table_of_ones_own_is_listed_and_among_the_usual_ones(
     write(0.5)
     assert run_main(tmp_path, "report") == 0
     shown = re.findall(r"^Table (\w+): ", capsys.readouterr().out, re.MULTILINE)
-    assert shown == ["1", "2", "3", "toy"]
+    assert shown == ["1", "2", "3", "9", "toy"]
     assert run_main(tmp_path, "tabletoy") == 0
     assert "Table toy: runs of each loss" in capsys.readouterr().out
 

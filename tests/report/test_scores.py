@@ -1,4 +1,4 @@
-"""Further scores pass through: runs.csv, and Table 9 in every format."""
+"""Further scores pass through: runs.csv, and Table 11 in every format."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ def scored(tmp_path: Path, write: Write) -> Path:
 
 def test_further_scores_have_a_table_with_intervals(scored: Path) -> None:
     (block,) = load(scored)
-    (table,) = tables_of(block, {"9"})
+    (table,) = tables_of(block, {"11"})
     rows = made(table)
     row = rows["boundary_iou partial focal report 20"]
     assert (row["mean"], row["seeds"]) == ("0.2100 ± 0.0248", "3")
@@ -43,7 +43,7 @@ def test_tiles_stand_in_for_seeds_in_the_table_of_scores(tmp_path: Path, write: 
     for fold in range(3):
         score(write(0.5, split="tile", **{"data.fold": fold}), boundary_iou=0.2 + fold / 100)
     (block,) = load(tmp_path)
-    (table,) = tables_of(block, {"9"})
+    (table,) = tables_of(block, {"11"})
     assert made(table)["boundary_iou partial focal report 20"] == {
         "score": "boundary_iou", "loss": "partial focal", "augment": "report", "points per class": "20",
         "mean": "0.2100 ± 0.0248", "tiles": "3",
@@ -54,7 +54,7 @@ def test_tiles_stand_in_for_seeds_in_the_table_of_scores(tmp_path: Path, write: 
 def test_without_further_scores_there_is_no_table_of_them(tmp_path: Path, write: Write) -> None:
     write(0.5)
     (block,) = load(tmp_path)
-    assert [t.number for t in tables_of(block)] == ["1", "2", "3"]
+    assert [t.number for t in tables_of(block)] == ["1", "2", "3", "9"]
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv"])
@@ -66,7 +66,7 @@ def test_the_table_of_scores_is_printed_in_every_format(
     assert "boundary_iou" in said.replace("\\", "")
     assert "0.2100" in said
     assert run_main(scored, "report", "--html", str(scored / "page.html")) == 0
-    assert "Table 9: further scores" in (scored / "page.html").read_text()
+    assert "Table 11: further scores" in (scored / "page.html").read_text()
 
 
 def test_runs_csv_has_the_scores_after_its_columns(scored: Path) -> None:

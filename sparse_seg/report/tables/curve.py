@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import MIOU, MISSING, SHARE, Cell, Table, count, coverage, number, seeds, shown
-from sparse_seg.report.groups import Group, groups, joined, missing
+from sparse_seg.report.families import Family
+from sparse_seg.report.groups import LABELS, Group, joined, missing
 from sparse_seg.report.intervals import estimate, share
 from sparse_seg.report.rows import FULL, TESTED_FROM, more_densities
 from sparse_seg.report.tables import table
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from sparse_seg.report.curves import Curve
 
 
-@table("7", "label budget", folds=None, budget=True)
-def curve_table(block: Block) -> Table:
-    """Final mIoU per density with the fitted curve and its next doubling."""
+@table("7", "label budget", folds=None, budget=True, methods=True)
+def curve_table(family: Family) -> Table:
+    """Final mIoU per density with the fitted curve and its next doubling, of each method."""
     rows: list[tuple[Cell, ...]] = []
-    notes = [coverage(block)]
-    for group in groups(block):
+    notes = [coverage(family.whole)]
+    for group in family.groups:
         scores, curve = group.scores["miou_final"], group.curves["miou_final"]
         full = scores[FULL] if group.has_full else None
         for n in group.densities:
             fitted = shown(curve.value(n) if curve else None, MIOU)
             reached = shown(share(scores[n], full) if full is not None else None, SHARE)
             rows.append((*group.labels, count(n), shown(estimate(scores[n]), MIOU), fitted, reached, _n(group, n)))
-        if full is not None:
+        if full is not None and group.has_own_full:
             rest = (Cell(MISSING), Cell(MISSING), _n(group, FULL))
             rows.append((*group.labels, Cell(FULL), shown(estimate(full), MIOU), *rest))
         if curve:
@@ -34,9 +34,10 @@ def curve_table(block: Block) -> Table:
             rows.append((*group.labels, Cell(f"{double} (not run)"), Cell(MISSING), value, Cell(MISSING), count(0)))
             notes.append(_fitted(group, curve))
         notes += [*_left_out(group), *missing(group)]
-    names = ("loss", "augment", "points per class", "final mIoU", "fitted curve", "share of full in %")
-    header = (*names, f"{block.unit}s")
-    return Table("label budget (final mIoU over points per class)", header, tuple(rows), tuple(notes), labels=3)
+    labels = LABELS[-len(family.groups[0].labels) :]
+    names = (*labels, "points per class", "final mIoU", "fitted curve", "share of full in %")
+    title, header = "label budget (final mIoU over points per class)", (*names, f"{family.whole.unit}s")
+    return Table(title, header, tuple(rows), tuple(notes), labels=len(labels) + 1)
 
 
 def _left_out(group: Group) -> list[str]:

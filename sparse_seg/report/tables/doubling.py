@@ -4,29 +4,29 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import MIOU, MISSING, POINTS, SHARE, Cell, Table, number, shown
-from sparse_seg.report.groups import Group, groups
+from sparse_seg.report.families import Family
+from sparse_seg.report.groups import LABELS, Group
 from sparse_seg.report.intervals import Estimate, estimate, paired
 from sparse_seg.report.rows import FULL
 from sparse_seg.report.tables import table
 
 
-@table("8", "the next doubling of points", folds=None, budget=True)
-def doubling_table(block: Block) -> Table | None:
+@table("8", "the next doubling of points", folds=None, budget=True, methods=True)
+def doubling_table(family: Family) -> Table | None:
     """What the next doubling is expected to bring mIoU and each class; None if no run has points per class."""
-    found = [g for g in groups(block) if g.densities]
+    found = [g for g in family.groups if g.densities]
     if not found:
         return None
     rows: list[tuple[Cell, ...]] = []
     notes = [
         "Gaps and gains are in points (hundredths of mIoU or IoU), paired over "
-        f"{block.unit}s; the gain is that of the next doubling, from the curve fitted to each class.",
+        f"{family.whole.unit}s; the gain is that of the next doubling, from the curve fitted to each class.",
     ]
     for group in found:
         n = group.densities[-1]
         whole = _gain(group, "miou_final")
-        parts = sorted((_limit(group, name) for name in block.classes), key=lambda p: -_rank(p, group.has_full))
+        parts = sorted((_limit(group, name) for name in group.block.classes), key=lambda p: -_rank(p, group.has_full))
         doubling = Cell(f"{n} → {2 * n}")
         now = shown(estimate(group.scores["miou_final"][n]), MIOU)
         gap = shown(_gap(group, "miou_final"), POINTS)
@@ -35,9 +35,10 @@ def doubling_table(block: Block) -> Table | None:
             values = (shown(part.iou, MIOU), *(shown(v, POINTS) for v in (part.to_full, part.to_best, part.gain)))
             rows.append((*group.labels, Cell(part.name), doubling, *values))
         notes += [f"{group.name}: {line}" for line in (_doubling(group, whole), _limiting(group, parts))]
-    header = ("loss", "augment", "class", "doubling", "IoU now", "gap to full", "gap to best", "gain")
+    labels = LABELS[-len(found[0].labels) :]
+    header = (*labels, "class", "doubling", "IoU now", "gap to full", "gap to best", "gain")
     title = "the next doubling, and the classes that limit (IoU at the largest density)"
-    return Table(title, header, tuple(rows), tuple(notes), labels=3)
+    return Table(title, header, tuple(rows), tuple(notes), labels=len(labels) + 1)
 
 
 @dataclass(frozen=True)

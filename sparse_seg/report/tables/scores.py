@@ -1,4 +1,4 @@
-"""Table 9: whatever else validation scored."""
+"""Table 11: whatever else validation scored."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from sparse_seg.report.rows import losses
 from sparse_seg.report.tables import table
 
 
-@table("9", "further scores", folds=None)
+@table("11", "further scores", folds=None)
 def score_table(block: Block) -> Table | None:
     """Each further score per loss, augmentation and density; None if no run has one."""
     columns = [c for c in block.runs if str(c).startswith("score_") and block.runs[c].notna().any()]
