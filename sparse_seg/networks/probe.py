@@ -57,12 +57,20 @@ class Probe(nn.Module):
         Returns:
             (B, width, h, w) float32 each, from the largest to the smallest.
         """
+        return [self.around(image), *self.deeper(image)]
+
+    def around(self, image: Tensor) -> Tensor:
+        """Normalised image (B, bands, H, W) → it, its mean and its deviation around each pixel, (B, 3·bands, H, W)."""
         half = AROUND // 2
         padded = F.pad(image, (half, half, half, half), mode="reflect")
         mean = F.avg_pool2d(padded, AROUND, 1)
         deviation = (F.avg_pool2d(padded**2, AROUND, 1) - mean**2).clamp(min=0).sqrt()
-        deeper = [level for level in self.encoder(image)[1:] if level.shape[1]]
-        return [torch.cat([image, mean, deviation], 1), *deeper]
+        return torch.cat([image, mean, deviation], 1)
+
+    @torch.no_grad()
+    def deeper(self, image: Tensor) -> list[Tensor]:
+        """Normalised image (B, bands, H, W) → the levels of the encoder, (B, width, h, w) each."""
+        return [level for level in self.encoder(image)[1:] if level.shape[1]]
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (B, bands, H, W) → logits (B, classes, H, W)."""

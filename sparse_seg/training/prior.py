@@ -8,6 +8,7 @@ says of all of its pixels, by expectation maximisation (Saerens, Latinne, Decaes
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from sparse_seg.classes import IGNORE_INDEX, Image, Mask
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
 from sparse_seg.networks.build import NormalisedNetwork
+from sparse_seg.networks.features import Features
 from sparse_seg.networks.probe import Probe, choose_strength, held_out, read_at, solve
 from sparse_seg.tensors import to_float
 from sparse_seg.training.shares import Shares, own_shares
@@ -62,14 +64,13 @@ Example = tuple[str, Image, Mask, bool]
 """Name of the whole image, image (H, W, bands), target (H, W), whether that is a full mask."""
 
 
-def gather(probe: Probe, mean: Tensor, std: Tensor, examples: Iterable[Example], count: int) -> Gathered:
+def gather(features: Features, examples: Iterable[Example], count: int) -> Gathered:
     """Read the features of labelled pixels, and of a grid that stands for the ground.
 
     Args:
-        probe: whose levels are read.
-        mean, std: (1, bands, 1, 1), what images are normalised with.
+        features: what gives the levels of an image.
         examples: the training samples, in order.
-        count: how many there are.
+        count: how many there are; 0: there is no grid.
     """
     names: dict[str, int] = {}
     found: dict[str, list[Tensor]] = {"features": [], "labels": [], "image": [], "grid": [], "grid_image": []}
@@ -79,7 +80,7 @@ def gather(probe: Probe, mean: Tensor, std: Tensor, examples: Iterable[Example],
         row = names.setdefault(name, len(names))
         of.append(row)
         full[row] = whole_mask
-        levels = [level[0] for level in probe.levels((to_float(image)[None] - mean) / std)]
+        levels = features(to_float(image))
         rows, cols = np.nonzero(target != IGNORE_INDEX)
         if whole_mask and len(rows) > FULL:
             chosen = np.sort(np.random.default_rng(k).choice(len(rows), FULL, replace=False))
@@ -87,7 +88,7 @@ def gather(probe: Probe, mean: Tensor, std: Tensor, examples: Iterable[Example],
         found["features"].append(read_at(levels, torch.from_numpy(rows), torch.from_numpy(cols)))
         found["labels"].append(torch.from_numpy(target[rows, cols].astype(np.int64)))
         found["image"].append(torch.full((len(rows),), row))
-        grid = _grid(target.shape, count)
+        grid = _grid(target.shape, count) if count else (torch.zeros(0, dtype=torch.int64),) * 2
         found["grid"].append(read_at(levels, *grid).half())
         found["grid_image"].append(torch.full((len(grid[0]),), row))
     joined = {key: torch.cat(parts) for key, parts in found.items()}
@@ -149,22 +150,25 @@ def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> tuple[Shares
     strength = choose_strength(data.features, data.labels, classes, held)
     weight, bias = solve(data.features, data.labels, classes, strength)
     ground = own.clone()
+    counts = data.grid_image.bincount(minlength=len(data.names)).tolist()
+    cells = torch.split(data.grid_image.argsort(stable=True), counts)
     for k in range(rounds):
+        said = torch.cat([part.float() @ weight.T + bias for part in torch.split(data.grid, 2**14)])
         for row in range(len(data.names)):
             has = own[row] > 0
             if data.full[row] or not has.any():
                 continue
-            logits = data.grid[data.grid_image == row].float() @ weight.T + bias
+            logits = said[cells[row]].double()
             if k == 0:
-                ground[row] = expectation_maximisation(logits.double().softmax(1), own[row])
+                ground[row] = expectation_maximisation(logits.softmax(1), own[row])
             else:
-                mean = logits[:, has].double().softmax(1).mean(0)
+                mean = logits[:, has].softmax(1).mean(0)
                 ground[row, has] = 0.5 * ground[row, has] + 0.5 * mean
         shares = Shares(data.names, own, ground, torch.arange(len(data.names)))
         weight, bias = solve(
             data.features, data.labels, classes, strength, shares.per_image[data.image], (weight, bias)
         )
-    return Shares(data.names, own, ground, data.of, data.full), (weight, bias), strength
+    return Shares(data.names, own, ground, data.of, data.full, strength), (weight, bias), strength
 
 
 def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds: int = ROUNDS) -> Shares:
@@ -194,7 +198,11 @@ def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds:
     if own.is_known:
         return own
     probe = Probe(copy.deepcopy(encoder), len(data.classes)).cpu()
-    with torch.no_grad():
-        examples = data.training_examples()
-        gathered = gather(probe, network.mean.cpu(), network.std.cpu(), examples, len(data.train_indices))
+    features = Features(probe, network.mean, network.std, kept_in(network, data))
+    gathered = gather(features, data.training_examples(), len(data.train_indices))
     return estimate(gathered, len(data.classes), rounds)[0]
+
+
+def kept_in(network: NormalisedNetwork, data: SparsePointsDataModule) -> Path | None:
+    """Where the features of a network's encoder are kept; None for one that each seed makes another."""
+    return data.cache_dir / "features" if network.pretrained else None

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
 from sparse_seg.networks.build import PROBE, NormalisedNetwork
+from sparse_seg.networks.features import Features
 from sparse_seg.networks.probe import Probe, choose_strength, held_out, solve
-from sparse_seg.training.prior import Gathered, gather
+from sparse_seg.training.prior import Gathered, gather, kept_in
 from sparse_seg.training.shares import RunningShares, Shares
 from sparse_seg.training.task import Batch, SegmentationTask
 
@@ -60,6 +61,7 @@ class ProbeTask(SegmentationTask):
         self.automatic_optimization = False
         self.strength = strength
         self.features_seconds = 0.0
+        self._features: Features | None = None
         self._gathered: Gathered | None = None
 
     def use_shares(self, shares: Shares) -> None:
@@ -84,9 +86,17 @@ class ProbeTask(SegmentationTask):
             raise UserError("method=probe reads the images of a SparsePointsDataModule: give one to the trainer")
         started, network = time.perf_counter(), self.network
         assert isinstance(network, NormalisedNetwork)
-        examples = data.training_examples()
-        self._gathered = gather(self.probe, network.mean, network.std, examples, len(data.train_indices))
+        self._features = Features(self.probe, network.mean, network.std, kept_in(network, data))
+        self._gathered = gather(self._features, data.training_examples(), count=0)
         self.features_seconds = time.perf_counter() - started
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self._features is None:
+            return super().forward(image)
+        weight = self.probe.weight
+        with torch.autocast(weight.device.type, enabled=False):  # as the levels are
+            each = [[level[None].to(weight) for level in self._features(one)] for one in image]
+            return torch.cat([self.probe.logits(levels) for levels in each])
 
     def training_step(self, batch: Batch, batch_index: int) -> None:  # type: ignore[override]
         """Nothing: the epoch's images were read when it began."""
@@ -95,6 +105,8 @@ class ProbeTask(SegmentationTask):
         if self._gathered is None:
             return
         data, classes = self._gathered, len(self.class_names)
+        if self.strength is None and self.shares is not None:
+            self.strength = self.shares.strength
         if self.strength is None:
             held = held_out(list(zip(data.image.tolist(), data.labels.tolist(), strict=True)))
             self.strength = choose_strength(data.features, data.labels, classes, held)

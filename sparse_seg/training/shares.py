@@ -38,6 +38,7 @@ class Shares:
     names: of the images; the windows of one image are one. own: (N, C) float64, of the labelled pixels. ground:
     likewise, of all pixels, as far as known; equal to `own` where an image has its full mask. of: index of each
     training sample → row. full: (N,) bool, which images have their full masks; None: not one of them.
+    strength: of the L2 term of the probe that estimated them, if one did.
     """
 
     names: Sequence[str]
@@ -45,6 +46,7 @@ class Shares:
     ground: Tensor
     of: Tensor
     full: Tensor | None = None
+    strength: float | None = None
 
     @property
     def is_known(self) -> bool:

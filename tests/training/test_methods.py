@@ -11,11 +11,19 @@ from cli import BARE, TINY, train, trained
 from torch import nn
 
 import sparse_seg
+from sparse_seg.data import synthetic
+from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.losses import PartialCrossEntropy
+from sparse_seg.networks.build import create
+from sparse_seg.networks.probe import Probe
+from sparse_seg.training.prior import estimated_prior
+from sparse_seg.training.probe import ProbeTask
 from sparse_seg.training.shares import Shares
 from sparse_seg.training.teacher import TeacherTask
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*in eval mode.*")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*", "ignore:.*in eval mode.*", "ignore:.*will run with no optimizer.*"
+)
 
 
 class Line(nn.Module):
@@ -145,3 +153,33 @@ def test_a_probe_is_the_same_whatever_the_workers(tmp_path: Path) -> None:
     one, two = found
     assert one["confusion_matrix"] == two["confusion_matrix"]
     assert one["train_loss"] == two["train_loss"]
+
+
+def test_the_second_probe_of_the_same_images_runs_no_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scored(cache: str, pretrained: bool = True) -> ProbeTask:
+        data = SparsePointsDataModule(synthetic(images=5, size=64), points=5, size=64, cache_dir=str(tmp_path / cache))
+        data.setup()
+        torch.manual_seed(0)
+        network = create("unet", "resnet18", None, classes=5)
+        network.pretrained = pretrained
+        names = data.classes.names
+        task = ProbeTask(network, PartialCrossEntropy(), class_names=names, allow_random=True)
+        task.use_shares(estimated_prior(network, data))
+        trainer = L.Trainer(
+            accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=1,
+        )  # fmt: skip
+        trainer.fit(task, datamodule=data)
+        return task
+
+    first = scored("one")
+    assert len(list((tmp_path / "one" / "features").iterdir())) == 5
+    without = scored("two", pretrained=False)
+    assert not (tmp_path / "two" / "features").exists()  # each seed makes another encoder
+    monkeypatch.setattr(Probe, "deeper", None)
+    again = scored("one")
+    for other in (without, again):
+        assert other.confusion_matrix == first.confusion_matrix
+        assert other.train_loss() == first.train_loss()
+        assert torch.equal(other.probe.weight, first.probe.weight)
+    assert first.strength == again.strength == first.shares.strength
