@@ -17,6 +17,8 @@ from sparse_seg.classes import IGNORE_INDEX, Classes
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.palette import colour, rgb_of
 from sparse_seg.tensors import to_float
+from sparse_seg.training.share_picture import share_picture
+from sparse_seg.training.shares import Shares
 
 RGB = NDArray[np.uint8]
 GAP, HEADER = 4, 18
@@ -59,6 +61,9 @@ class Panels(L.Callback):
     validation image, image.png, truth.png and prediction.png (class index, 255 = unlabelled), listed in index.json,
     and points.png, what points of this density would be in it. Of more than three bands, pictures show the first three.
 
+    With a prior, shares.png has the shares of the classes that it says of each training image, and those of its points;
+    the dashboard has it, too, whenever they have changed.
+
     Args:
         every_n_epochs: how often the dashboard gets a panel; the first and the last epoch do always.
         images: of training, and as many of validation.
@@ -68,6 +73,8 @@ class Panels(L.Callback):
         self.every_n_epochs = every_n_epochs
         self.images = images
         self._saved: int | None = None
+        self._shares: Shares | None = None
+        """Those that the dashboard has."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -93,11 +100,27 @@ class Panels(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("panels", sheet, epoch, dataformats="HWC")
+        shares = getattr(task, "shares", None)
+        if shares is not None and bool((shares.per_image != 0).any()):
+            self._draw_shares(trainer, shares, data.classes, epoch, last)
         if last:
             folder = Path(trainer.default_root_dir) / "panels"
             folder.mkdir(exist_ok=True)
             Image.fromarray(sheet).save(folder / "panel.png")
             _save_validation(folder, data, task)
+
+    def _draw_shares(self, trainer: L.Trainer, shares: Shares, classes: Classes, epoch: int, last: bool) -> None:
+        new, self._shares = shares is not self._shares, shares
+        if not (new or last):
+            return
+        picture = share_picture(shares, classes)
+        for logger in trainer.loggers:
+            if new and isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("shares", picture, epoch, dataformats="HWC")
+        if last:
+            folder = Path(trainer.default_root_dir) / "panels"
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(picture).save(folder / "shares.png")
 
     def _pictures(self, data: SparsePointsDataModule, task: L.LightningModule) -> dict[str, list[RGB]]:
         images, truths, targets = data.examples(self.images)

@@ -185,6 +185,7 @@ def test_dashboard_holds_scalars_panels_and_hyper_parameters(done: Done) -> None
 
 
 def test_panels_hold_the_validation_images_as_they_are_scored(done: Done) -> None:
+    assert not (done.folder / "panels/shares.png").exists()  # there is no prior
     index = json.loads((done.folder / "panels/index.json").read_text())
     assert index["classes"] == list(NAMES)
     assert [entry["id"] for entry in index["images"]] == done.result["val_images"]
