@@ -53,7 +53,13 @@ class Features:
         self._used: int | None = None
         """Bytes in the folder, once they are counted."""
         if folder is not None:
-            said = [FORMAT, torch.__version__, probe.weight.device.type, str(torch.get_num_threads()), repr(probe.encoder)]
+            said = [
+                FORMAT,
+                torch.__version__,
+                probe.weight.device.type,
+                str(torch.get_num_threads()),
+                repr(probe.encoder),
+            ]
             state = {**probe.encoder.state_dict(), "mean": self.mean, "std": self.std}
             named = (part for name, value in state.items() for part in (name.encode(), *_bytes(value)))
             self._key = _digest([part.encode() for part in said], named)

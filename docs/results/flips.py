@@ -1,0 +1,91 @@
+"""What the average over the eight flips and rotations adds: finished runs, scored on their validation images anew.
+
+    python docs/results/flips.py RUN… > flips.jsonl
+
+A line per run: which it is, the mIoU and each class's IoU of the network as it is, and with the averaged posterior,
+both at the training size and in the run's precision. The weights are those of the last epoch, so the first mIoU is the
+run's miou_final; where it is not, or where the last epoch's weights are not kept, that is said.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from sparse_seg import metrics
+from sparse_seg.errors import UserError
+from sparse_seg.networks.flips import averaged_posterior
+from sparse_seg.networks.found import find_checkpoint
+from sparse_seg.networks.trained import load_trained
+from sparse_seg.runs import build
+from sparse_seg.runs.sources import image_set
+
+AXES = ("study", "method", "prior", "loss", "points", "split", "fold", "seed", "encoder", "size")
+NEAR = 1e-4
+"""Of mIoU: another machine rounds otherwise, and a pixel or two are of another class."""
+
+
+def score(run: Path) -> dict[str, Any]:
+    """The line of a run."""
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    cfg: Any = OmegaConf.load(run / "config.yaml")["config"]
+    data = build.data_module(cfg, image_set(cfg))
+    trained = load_trained(find_checkpoint(run, final=True))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    layout = torch.channels_last if result["figures"].get("channels_last") else torch.contiguous_format
+    network = trained.network.to(device).to(memory_format=layout)
+
+    def averaged(image: torch.Tensor) -> torch.Tensor:
+        return averaged_posterior(network, image)
+
+    ways: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"plain": network, "flips": averaged}
+    names = data.classes.names
+    counts = {way: np.zeros((len(names), len(names)), np.int64) for way in ways}
+    half = torch.autocast(device.type, torch.bfloat16, enabled=result["precision"] == "bf16-mixed")
+    with torch.inference_mode(), half:
+        for batch in data.val_dataloader():
+            image = batch["image"].to(device).contiguous(memory_format=layout)
+            for way, said in ways.items():
+                predicted = said(image).argmax(1).to(torch.uint8).cpu().numpy()
+                counts[way] += metrics.confusion_matrix(batch["target"].numpy().astype(np.uint8), predicted, len(names))
+    line: dict[str, Any] = {"run": run.name, **{axis: result.get(axis) for axis in AXES}}
+    line |= {"epoch": trained.epoch, "miou_final": result["miou_final"]}
+    line |= {f"miou_{way}": metrics.mean_iou(matrix) for way, matrix in counts.items()}
+    for way, matrix in counts.items():
+        iou = metrics.iou_per_class(matrix).tolist()
+        line[f"iou_{way}"] = {name: None if np.isnan(v) else v for name, v in zip(names, iou, strict=True)}
+    return line
+
+
+def remark(line: dict[str, Any], epochs: int) -> str | None:
+    """What the line is not, if anything."""
+    if line["epoch"] != epochs:
+        return f"the kept weights are of epoch {line['epoch']} of {epochs}"
+    if abs(line["miou_plain"] - line["miou_final"]) > NEAR:
+        return f"scored {line['miou_plain']:.4f}, where the run says {line['miou_final']:.4f}"
+    return None
+
+
+def main(runs: list[Path]) -> None:
+    if unfinished := [run for run in runs if not (run / "result.json").is_file()]:
+        sys.exit(f"{unfinished[0]} has no result.json: it is no run's folder, or not finished")
+    for run in runs:
+        try:
+            line = score(run)
+        except UserError as e:
+            sys.exit(f"{run}: {e}")
+        print(json.dumps(line, ensure_ascii=False, allow_nan=False), flush=True)
+        epochs = len(json.loads((run / "result.json").read_text(encoding="utf-8"))["val_miou"])
+        if said := remark(line, epochs):
+            print(f"{run.name}: {said}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main([Path(run) for run in sys.argv[1:]])
