@@ -71,7 +71,8 @@ def rows(path: Path, prefix: str) -> list[Row]:
     for word, value in values(node, prefix) if isinstance(node, yaml.MappingNode) else ():
         given = text[value.start_mark.index : value.end_mark.index].strip()
         name = word.rsplit(".", 1)[-1]
-        fixed = name == "_partial_" or (name == "_target_" and given != "???") or given.startswith("${data.")
+        fixed = name in ("_partial_", "defaults") or (name == "_target_" and given != "???")
+        fixed = fixed or given.startswith("${data.")
         if fixed or (isinstance(value, yaml.SequenceNode) and "_target_" in given):
             continue
         comment = re.search(r"\s# ?(.*)$", text.splitlines()[value.start_mark.line])
@@ -114,9 +115,9 @@ def studies() -> str:
     text = STUDIES
     for path in choices("experiment"):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        grid = content["hydra"]["sweeper"]["params"]
-        words = " ".join(f"`{key}={value}`" for key, value in grid.items())
-        text += f"| `experiment={path.stem}` | {head(path)} | `{content['study']}` | {words} |\n"
+        grid = content.get("hydra", {}).get("sweeper", {}).get("params", {})
+        words = " ".join(f"`{key}={value}`" for key, value in grid.items()) or "one run"
+        text += f"| `experiment={path.stem}` | {head(path)} | `{content.get('study', 'runs')}` | {words} |\n"
     return text
 
 

@@ -28,7 +28,12 @@ ONCE = ("sparse_seg.data.folder",)
 
 ADDED: dict[str, dict[str, Any]] = {
     "sparse_seg.networks.create": {"arch": "unet"},
-    "sparse_seg.data.SparsePointsDataModule": {"on_bad_point": "error", "points_crs": None, "alpha": "auto"},
+    "sparse_seg.data.SparsePointsDataModule": {
+        "on_bad_point": "error",
+        "points_crs": None,
+        "alpha": "auto",
+        "crop": None,
+    },
 }
 """Exported name → arguments that it has got since, with the value that older runs had without saying so."""
 

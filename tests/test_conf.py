@@ -28,6 +28,7 @@ from sparse_seg.data.synthetic import synthetic_samples
 from sparse_seg.losses import as_module
 from sparse_seg.runs import build as parts
 from sparse_seg.runs import schema
+from sparse_seg.runs.folder import defaults_of
 from sparse_seg.runs.sources import image_set
 from sparse_seg.training.task import SegmentationTask
 
@@ -151,6 +152,46 @@ def test_every_experiment_composes_and_its_grid_has_no_value_that_is_refused(con
                 job = cfg.copy()
                 OmegaConf.update(job, key, yaml.safe_load(text))
                 schema.check(job)
+
+
+LITE0 = ("tu-tf_efficientnet_lite0", "imagenet")
+
+
+@pytest.mark.parametrize(
+    ("words", "encoder"),
+    [
+        ("method=probe", LITE0),
+        ("experiment=best method=probe", LITE0),
+        ("method=probe model.encoder=resnet18", ("resnet18", "imagenet")),
+        ("model.encoder=resnet18 method=probe", ("resnet18", "imagenet")),
+        ("model.encoder_weights=w.pth method=probe", (LITE0[0], "w.pth")),
+        ("method=probe model=unet", ("resnet34", "imagenet")),
+        ("model=unet method=probe", ("resnet34", "imagenet")),
+        ("model=lite0", LITE0),
+        ("method=teacher", ("resnet34", "imagenet")),
+    ],
+)
+def test_a_probe_has_a_small_pretrained_encoder_unless_words_say_otherwise(
+    configured: Configured, words: str, encoder: tuple[str, str]
+) -> None:
+    cfg, choices = configured(*words.split())
+    assert (cfg.model.encoder, cfg.model.encoder_weights) == encoder
+    assert cfg.trainer.max_epochs == (1 if choices["method"] == "probe" else 50)
+    usual = defaults_of(choices)
+    assert (usual.trainer.max_epochs, usual.model._target_) == (cfg.trainer.max_epochs, cfg.model._target_)
+
+
+def test_best_is_one_word_and_every_other_word_wins_over_it(configured: Configured) -> None:
+    cfg, choices = configured("experiment=best")
+    assert (cfg.model.encoder, cfg.model.encoder_weights, cfg.optimizer.lr) == (*LITE0, 1e-3)
+    chosen = {key: choices[key] for key in ("method", "prior", "loss", "scheduler")}
+    assert chosen == {"method": "teacher", "prior": "estimated", "loss": "ce", "scheduler": "cosine"}
+    words = ["model=unet", "method=points", "prior=none", "loss=dice", "scheduler=none", "optimizer.lr=0.1"]
+    for line in (["experiment=best", *words], [*words, "experiment=best"]):
+        cfg, choices = configured(*line)
+        assert [f"{key}={choices[key]}" for key in ("model", "method", "prior", "loss", "scheduler")] == words[:-1]
+        assert (cfg.optimizer.lr, cfg.model.encoder) == (0.1, "resnet34")
+    assert configured("experiment=best", "model.encoder=resnet18")[0].model.encoder == "resnet18"
 
 
 def test_a_loss_that_needs_a_target_says_so(tmp_path: Path) -> None:

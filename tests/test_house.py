@@ -62,6 +62,7 @@ WITHOUT_EXAMPLE = {
     "SegmentationTask", "History", "Panels", "Progress", "RunCheckpoint",
     # need a trainer: the package has the example
     "ProbeTask", "SelfTrainingTask", "TeacherTask", "estimated_prior", "given_prior", "network_prior",
+    "Shares", "RunningShares", "own_shares",
 }  # fmt: skip
 
 

@@ -23,7 +23,8 @@ from sparse_seg.networks.trained import load_trained
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-SEAMS = ["loss", "method", "network", "score", "image format", "points format", "data set", "table", "launcher"]
+SEAMS = ["loss", "method", "prior", "network", "score"]
+SEAMS += ["image format", "points format", "data set", "table", "launcher"]
 LOSS = '''
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,18 @@ def arrays(root: str) -> ImageSet:
     samples = [Sample(f.stem, "1", digest(f).hex(), lambda f=f: read(f)) for f in files]
     return ImageSet(Classes(("Dark", "Bright"), ((0, 0, 0), (255, 255, 255))), samples)
 '''
+PRIOR = '''
+from dataclasses import replace
+
+import torch
+
+from sparse_seg.training import Shares, own_shares
+
+def even(network, data, *, least: float = 0.0) -> Shares:
+    """All classes have the same share of every image's ground."""
+    own = own_shares(data)
+    return replace(own, ground=torch.full_like(own.ground, 1 / len(data.classes)))
+'''
 LAUNCHER = '''
 from collections.abc import Sequence
 
@@ -82,7 +95,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "cwd").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for name in ("own_loss", "own_data"):
+    for name in ("own_loss", "own_data", "own_prior"):
         sys.modules.pop(name, None)
 
 
@@ -105,6 +118,16 @@ def test_recipe_of_a_loss(own: Path) -> None:
     Huber()(logits, target).backward()
     assert logits.grad is not None
     assert (logits.grad.abs().sum(1) > 0).tolist() == [[[False, True], [False, False]]]
+
+
+def test_recipe_of_a_prior(own: Path) -> None:
+    write(own / "own_prior.py", PRIOR)
+    write(own / "conf" / "prior" / "even.yaml", "_target_: own_prior.even\n_partial_: true\nleast: 0.1\n")
+    folder, result = trained("--config-dir", str(own / "conf"), "prior=even", *TINY, *BARE, cwd=own / "cwd")
+    assert result["prior"] == "even"
+    rows = (folder / "shares.csv").read_text().splitlines()
+    assert rows[0] == "image,class,points,estimated"
+    assert {row.rsplit(",", 1)[1] for row in rows[1:]} == {"0.200000"}
 
 
 def test_recipe_of_a_data_set(own: Path) -> None:

@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 import torch.utils.data
 from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse_seg.classes import IGNORE_INDEX, Image, Mask
@@ -41,6 +42,8 @@ class SparsePointsDataModule(L.LightningDataModule):
         split: "random" or "tile"; with val_fraction, split_seed, val_tiles and fold see `split_indices`.
         seed: draws the points, the order of images and the augmentation.
         size: training images are resized to (size, size).
+        crop: training batches show a random window of (crop, crop) of each of them; None: all of it. An epoch still
+            shows every image once, and validation images are whole.
         batch_size: the global batch, over all devices.
         points_file: a file of points to use instead of drawing, all of them.
         on_bad_point: of such a file, "error" or "skip".
@@ -70,6 +73,7 @@ class SparsePointsDataModule(L.LightningDataModule):
         split: str = "random",
         seed: int = 0,
         size: int = 256,
+        crop: int | None = None,
         batch_size: int = 8,
         val_fraction: float = 0.2,
         split_seed: int = 0,
@@ -87,6 +91,8 @@ class SparsePointsDataModule(L.LightningDataModule):
         super().__init__()
         if views not in (1, 2):
             raise UserError(f"views={views!r} must be 1 or 2")
+        if crop is not None and not 0 < crop <= size:
+            raise UserError(f"crop={crop!r} must be None, or from 1 to size={size}, which it is cut from")
         self.samples = source.samples
         self.keep_empty = source.keep_empty
         self.scored_on = source.scored_on
@@ -99,6 +105,7 @@ class SparsePointsDataModule(L.LightningDataModule):
         self.points = points
         self.seed = seed
         self.size = size
+        self.crop = crop
         self.batch_size = batch_size
         self.points_file = points_file
         self.points_crs = points_crs
@@ -150,7 +157,7 @@ class SparsePointsDataModule(L.LightningDataModule):
         for note in arrays.seen.notes:
             rank_zero_warn(note)
         self._train = SegmentationDataset(
-            Rows(arrays.images, self.train_indices), targets, self.augment, self.seed, self.views
+            Rows(arrays.images, self.train_indices), targets, self.augment, self.seed, self.views, self.crop
         )
         truths = Targets(Rows(arrays.masks, self.val_indices), validating)
         self._val = SegmentationDataset(Rows(arrays.images, self.val_indices), truths)
@@ -232,6 +239,16 @@ class SparsePointsDataModule(L.LightningDataModule):
         assert isinstance(targets, Targets)
         for k, i in enumerate(self.train_indices):
             yield self.samples[i].whole, np.array(self._train.images[k]), targets[k], k not in targets.points
+
+    def add_soft_targets(self, targets: Sequence[NDArray[np.uint8]]) -> None:
+        """Have training batches say more of their pixels than the points do.
+
+        Args:
+            targets: (size, size, C) for each of `train_indices`, probabilities × 255. They are cut and moved as the
+                images are; a batch has them as `soft`, uint8 (B, C, H, W).
+        """
+        assert self._train is not None, "call setup() first"
+        self._train.soft = targets
 
     def examples(self, count: int) -> tuple[Image, Mask, Mask]:
         """The first `count` training and the first `count` validation images, for pictures.

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import albumentations as A
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -15,6 +16,8 @@ from sparse_seg.tensors import to_float
 
 PADDING = -1
 """Index of an image that only fills up a rank's last validation batch; its target is all unlabelled."""
+CROP = 2
+"""Behind (seed, epoch, index), what a crop is drawn from; 1 is the second view."""
 
 
 class SegmentationDataset(Dataset[dict[str, Tensor]]):
@@ -29,6 +32,9 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         transform: moves both; its draws depend on (seed, epoch, index) alone.
         seed: of the run.
         views: 1 or 2 images of each place.
+        crop: side of a window that is shown instead of the whole; it depends on (seed, epoch, index) alone.
+
+    With `soft` set, N of uint8 (H, W, C), an item also has `soft`, uint8 (C, H, W), cut and moved as the target is.
     """
 
     def __init__(
@@ -38,19 +44,22 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         transform: A.Compose | None = None,
         seed: int = 0,
         views: int = 1,
+        crop: int | None = None,
     ) -> None:
         self.images = images
         self.targets = targets
         self.transform = transform
         self.seed = seed
         self.views = views
+        self.crop = crop
+        self.soft: Sequence[NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
         epoch, index = key
-        image, target = np.array(self.images[max(index, 0)]), np.array(self.targets[max(index, 0)])
+        image, target = self._stored(epoch, index)
         seen = [image] * self.views
         if self.transform is not None:
             draws = [self.seed, epoch, index]
@@ -59,12 +68,30 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
                 colours = [*draws, view] if view else draws
                 seen[view], moved = augment(self.transform, image.copy(), target.copy(), draws, colours)
             target = moved
+        soft = target[..., 1:]
+        if self.soft is not None:
+            target = target[..., 0]
         if index == PADDING:
             target = np.full_like(target, IGNORE_INDEX)
         item = {"image": to_float(seen[0]).contiguous()}
         if self.views == 2:
             item["image_strong"] = to_float(seen[1]).contiguous()
+        if self.soft is not None:
+            item["soft"] = torch.from_numpy(soft).movedim(-1, 0).contiguous()
         return item | {"target": torch.from_numpy(target.astype(np.int64)), "index": torch.tensor(index)}
+
+    def _stored(self, epoch: int, index: int) -> tuple[Image, NDArray[np.uint8]]:
+        """Copies of image and target, or of a window of them; soft targets are further channels of the target."""
+        k = max(index, 0)
+        image, target = self.images[k], self.targets[k]
+        if self.soft is not None:
+            target = np.dstack([target, self.soft[k]])
+        if self.crop is not None:
+            rng = np.random.default_rng([self.seed, epoch, k, CROP])
+            row, col = (int(rng.integers(n - self.crop + 1)) for n in image.shape[:2])
+            window = slice(row, row + self.crop), slice(col, col + self.crop)
+            image, target = image[window], target[window]
+        return np.array(image), np.array(target)
 
 
 class EpochBatchSampler(Sampler[list[tuple[int, int]]]):

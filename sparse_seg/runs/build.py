@@ -96,19 +96,22 @@ def network(cfg: DictConfig, images: ImageSet) -> nn.Module:
     # Networks of the user's own need not know of other images than RGB.
     bands = {} if images.channels == 3 else {"in_channels": images.channels}
     built: nn.Module = instantiate(cfg.model, classes=len(images.classes), **bands)
-    size, arch = cfg.data.size, str(cfg.model.get("arch", ""))
-    if problem := size_problem(size, getattr(built, "size_multiple", 1), arch):
-        raise UserError(f"data.size={size} {problem}, for {cfg.model.get('encoder')}")
-    if arch not in ("", "unet"):  # of the others, some encoders fail in the first step only
-        try:
-            with torch.inference_mode():
-                built.eval()(torch.zeros(1, images.channels, size, size))
-        except Exception as e:
-            line = (str(e).splitlines() or [type(e).__name__])[0][:200]
-            raise UserError(
-                f"model.encoder={cfg.model.get('encoder')} does not fit model.arch={arch} at data.size={size}: {line}"
-            ) from e
-        built.train()
+    arch, encoder = str(cfg.model.get("arch", "")), cfg.model.get("encoder")
+    for key in ("size", "crop"):
+        if (side := cfg.data.get(key)) is None:
+            continue
+        if problem := size_problem(side, getattr(built, "size_multiple", 1), arch):
+            raise UserError(f"data.{key}={side} {problem}, for {encoder}")
+        if arch not in ("", "unet"):  # of the others, some encoders fail in the first step only
+            try:
+                with torch.inference_mode():
+                    built.eval()(torch.zeros(1, images.channels, side, side))
+            except Exception as e:
+                line = (str(e).splitlines() or [type(e).__name__])[0][:200]
+                raise UserError(
+                    f"model.encoder={encoder} does not fit model.arch={arch} at data.{key}={side}: {line}"
+                ) from e
+            built.train()
     return built
 
 

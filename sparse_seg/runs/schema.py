@@ -62,6 +62,12 @@ def check(cfg: DictConfig) -> None:
     size = _whole(cfg.data, "size", least=multiple, prefix="data.")
     if problem := size_problem(size, multiple, arch):
         raise UserError(f"data.size={size} {problem}")
+    if cfg.data.get("crop") is not None:
+        crop = _whole(cfg.data, "crop", least=multiple, prefix="data.", other="null")
+        if problem := size_problem(crop, multiple, arch):
+            raise UserError(f"data.crop={crop} {problem}")
+        if crop > size:
+            raise UserError(f"data.crop={crop} must be at most data.size={size}, which it is cut from")
     _whole(cfg.data, "batch_size", least=1, prefix="data.")
     _whole(cfg.data, "num_workers", least=0, prefix="data.")
     fraction = cfg.data.val_fraction

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sparse_seg.training.progress import Progress
     from sparse_seg.training.schedules import one_cycle_cosine
     from sparse_seg.training.scores import BoundaryIoU
-    from sparse_seg.training.shares import given_prior, network_prior
+    from sparse_seg.training.self_training import SelfTrainingTask
+    from sparse_seg.training.shares import RunningShares, Shares, given_prior, network_prior, own_shares
     from sparse_seg.training.task import SegmentationTask
     from sparse_seg.training.teacher import TeacherTask
 
@@ -24,12 +25,16 @@ __all__ = [
     "ProbeTask",
     "Progress",
     "RunCheckpoint",
+    "RunningShares",
     "SegmentationTask",
+    "SelfTrainingTask",
+    "Shares",
     "TeacherTask",
     "estimated_prior",
     "given_prior",
     "network_prior",
     "one_cycle_cosine",
+    "own_shares",
 ]
 _MODULES = {
     "BoundaryIoU": "scores",
@@ -38,12 +43,16 @@ _MODULES = {
     "ProbeTask": "probe",
     "Progress": "progress",
     "RunCheckpoint": "checkpoint",
+    "RunningShares": "shares",
     "SegmentationTask": "task",
+    "SelfTrainingTask": "self_training",
+    "Shares": "shares",
     "TeacherTask": "teacher",
     "estimated_prior": "prior",
     "given_prior": "shares",
     "network_prior": "shares",
     "one_cycle_cosine": "schedules",
+    "own_shares": "shares",
 }
 
 

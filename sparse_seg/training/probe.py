@@ -18,6 +18,64 @@ from sparse_seg.training.shares import RunningShares, Shares
 from sparse_seg.training.task import Batch, SegmentationTask
 
 
+def probe_on(network: nn.Module, classes: int, allow_random: bool, word: str) -> NormalisedNetwork:
+    """A probe on a copy of a network's encoder.
+
+    Args:
+        network: as `networks.create` makes it.
+        classes: C.
+        allow_random: whether an encoder without pretrained weights will do.
+        word: what asks for it, for the message.
+
+    Returns:
+        A network with the same normalisation whose layer is still to be solved for.
+
+    Raises:
+        UserError: the network has no encoder, or one that knows nothing.
+    """
+    encoder = getattr(getattr(network, "network", None), "encoder", None)
+    if not isinstance(network, NormalisedNetwork) or not isinstance(encoder, nn.Module):
+        raise UserError(f"{word} reads the encoder of model, and this network has none")
+    if not network.pretrained and not allow_random:
+        raise UserError(
+            f"{word} with model.encoder_weights=null reads an encoder that knows nothing\n"
+            "give its weights, imagenet or a file; method.allow_random=true goes on without"
+        )
+    probe = copy.copy(network)
+    probe._modules = dict(network._modules)
+    probe.network = Probe(copy.deepcopy(encoder), classes)
+    return probe
+
+
+def fitted(probe: Probe, data: Gathered, shares: Shares | None, strength: float | None = None) -> tuple[float, Tensor]:
+    """Solve for the layer of a probe.
+
+    Args:
+        probe: whose weight and bias are set.
+        data: what `gather` read of the training images.
+        shares: by which the logits are moved.
+        strength: of the L2 term; None: that of the probe that estimated the shares, else the one that does best on a
+            fifth of the labelled pixels of each image and class.
+
+    Returns:
+        The strength, and the mean cross-entropy, a scalar.
+    """
+    classes = len(probe.bias)
+    if strength is None and shares is not None:
+        strength = shares.strength
+    if strength is None:
+        held = held_out(list(zip(data.image.tolist(), data.labels.tolist(), strict=True)))
+        strength = choose_strength(data.features, data.labels, classes, held)
+    offsets = None if shares is None else shares.per_image[data.image]
+    weight, bias = solve(data.features, data.labels, classes, strength, offsets)
+    with torch.no_grad():
+        probe.weight.copy_(weight)
+        probe.bias.copy_(bias)
+        logits = data.features @ weight.T + bias
+        loss = F.cross_entropy(logits if offsets is None else logits + offsets, data.labels)
+    return strength, loss
+
+
 class ProbeTask(SegmentationTask):
     """Multinomial logistic regression on what a frozen encoder says of the labelled pixels.
 
@@ -45,18 +103,7 @@ class ProbeTask(SegmentationTask):
         strength: float | None = None,
         **kwargs: Any,
     ) -> None:
-        encoder = getattr(getattr(network, "network", None), "encoder", None)
-        if not isinstance(network, NormalisedNetwork) or not isinstance(encoder, nn.Module):
-            raise UserError("method=probe reads the encoder of model, and this network has none")
-        if not network.pretrained and not allow_random:
-            raise UserError(
-                "method=probe with model.encoder_weights=null reads an encoder that knows nothing\n"
-                "give its weights, imagenet or a file; method.allow_random=true goes on without"
-            )
-        probe = copy.copy(network)
-        probe._modules = dict(network._modules)
-        classes = len(kwargs["class_names"])
-        probe.network = Probe(copy.deepcopy(encoder), classes)
+        probe = probe_on(network, len(kwargs["class_names"]), allow_random, "method=probe")
         super().__init__(probe, *args, **kwargs)
         self.automatic_optimization = False
         self.strength = strength
@@ -104,21 +151,9 @@ class ProbeTask(SegmentationTask):
     def on_validation_start(self) -> None:
         if self._gathered is None:
             return
-        data, classes = self._gathered, len(self.class_names)
-        if self.strength is None and self.shares is not None:
-            self.strength = self.shares.strength
-        if self.strength is None:
-            held = held_out(list(zip(data.image.tolist(), data.labels.tolist(), strict=True)))
-            self.strength = choose_strength(data.features, data.labels, classes, held)
-        offsets = None if self.shares is None else self.shares.per_image[data.image]
-        weight, bias = solve(data.features, data.labels, classes, self.strength, offsets)
-        with torch.no_grad():
-            self.probe.weight.copy_(weight)
-            self.probe.bias.copy_(bias)
-            logits = data.features @ weight.T + bias
-            loss = F.cross_entropy(logits if offsets is None else logits + offsets, data.labels)
-        self.label_sum = torch.tensor(float(len(data.labels)), dtype=torch.float64)
-        self.loss_sum = loss.double() * self.label_sum
+        self.strength, loss = fitted(self.probe, self._gathered, self.shares, self.strength)
+        self.label_sum = torch.full_like(self.label_sum, len(self._gathered.labels))
+        self.loss_sum = loss.to(self.label_sum) * self.label_sum
         self._gathered = None
 
     @property

@@ -35,10 +35,13 @@ class Shares:
     With `data.crop` they are still those of the whole image: how many points of a class there are for its area is a
     matter of the image, and a crop shows some of both.
 
-    names: of the images; the windows of one image are one. own: (N, C) float64, of the labelled pixels. ground:
-    likewise, of all pixels, as far as known; equal to `own` where an image has its full mask. of: index of each
-    training sample → row. full: (N,) bool, which images have their full masks; None: not one of them.
-    strength: of the L2 term of the probe that estimated them, if one did.
+    Args:
+        names: of the images; the windows of one image are one.
+        own: (N, C) float64, of the labelled pixels.
+        ground: likewise, of all pixels, as far as known; equal to `own` where an image has its full mask.
+        of: index of each training sample → row.
+        full: (N,) bool, which images have their full masks; None: not one of them.
+        strength: of the L2 term of the probe that estimated them, if one did.
     """
 
     names: Sequence[str]
@@ -87,8 +90,10 @@ class Shares:
 class RunningShares(Shares):
     """Shares of the ground that follow what the network says of the training images while it learns.
 
-    start: share of all steps before which they move nothing. past: what an estimate weighs in the next one, which is
-    made at each epoch's end.
+    Args:
+        names, own, ground, of, full, strength: as for `Shares`.
+        start: share of all steps before which they move nothing.
+        past: what an estimate weighs in the next one, which is made at each epoch's end.
     """
 
     start: float = 0.2
@@ -137,7 +142,7 @@ def network_prior(
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise UserError(f"prior.{name}={value!r} must be a number from 0 to below 1")
     own = own_shares(data)
-    return RunningShares(own.names, own.own, own.ground, own.of, own.full, start, past)
+    return RunningShares(own.names, own.own, own.ground, own.of, own.full, start=start, past=past)
 
 
 def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str | None) -> Shares:
@@ -167,6 +172,9 @@ def own_shares(data: SparsePointsDataModule) -> Shares:
 
     Args:
         data: set up.
+
+    Returns:
+        The shares of each training image.
     """
     names: dict[str, int] = {}
     counts: list[NDArray[np.int64]] = []

@@ -20,6 +20,8 @@ from sparse_seg.training.scores import Score, numbers_of
 from sparse_seg.training.shares import RunningShares, Shares
 
 Batch = Mapping[str, Tensor]
+SEEN = 4
+"""Stride of the pixels that `RunningShares` follow."""
 
 
 def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -112,14 +114,15 @@ class SegmentationTask(L.LightningModule):
         """The network that is the result: validated, saved, drawn, and loaded by predict."""
         return self.network
 
-    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def training_loss(self, batch: Batch) -> tuple[Tensor, ...]:
         """The loss of a batch, for the gradient, and how many labelled pixels it is the mean of.
 
         Args:
             batch: `image`, `target`, and whatever else the data give; with `views = 2` also `image_strong`.
 
         Returns:
-            A scalar with a gradient, and a scalar count.
+            A scalar with a gradient, and a scalar count. A third one is added to the loss: a mean over all pixels,
+            labelled or not, which ranks of DDP weigh by their images.
         """
         image, target = batch["image"], batch["target"]
         logits = self.moved(self.network(image), batch)
@@ -139,7 +142,8 @@ class SegmentationTask(L.LightningModule):
         """
         if self._said is not None and self.present is not None:
             present = self.present[batch["index"]][..., None, None]
-            among = logits.detach().float().masked_fill(~present, -torch.inf)
+            # Some pixels stand for the view: all of them would cost a tenth of a step.
+            among = logits.detach()[..., ::SEEN, ::SEEN].float().masked_fill(~present, -torch.inf)
             self._said[batch["index"]] = among.softmax(1).mean((2, 3)).nan_to_num(0)  # NaN: no class is present
         if self.offsets is None:
             return logits
@@ -195,21 +199,30 @@ class SegmentationTask(L.LightningModule):
         return torch.device("cpu") if self.device.type == "mps" else self.device  # MPS has no float64
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        loss, n_labelled = self.training_loss(self.whole_batch(batch))
-        value = loss.detach().double() if self.device.type != "mps" else loss.detach().cpu().double()
-        labelled = torch.as_tensor(n_labelled).to(value)
-        all_labelled, all_values = self._sum_over_ranks(torch.stack([labelled, value]))
+        loss, n_labelled, *others = self.training_loss(self.whole_batch(batch))
+        value, other = (self._as_double(v) for v in (sum(others, loss), sum(others, torch.zeros_like(loss))))
+        labelled, images = (torch.as_tensor(n).to(value) for n in (n_labelled, len(batch["image"])))
+        all_labelled, all_values, all_images = self._sum_over_ranks(torch.stack([labelled, value, images]))
         if not torch.isfinite(all_values):  # on whichever rank: all of them stop here, and the first one says why
             raise UserError(
                 f"the loss is {all_values.item()} at step {self.global_step + 1} (epoch {self.current_epoch + 1}); "
                 "training stopped and the last good checkpoint is kept. Lower optimizer.lr, or check the loss"
             )
-        self.loss_sum += value * labelled
         self.label_sum += labelled
         self.log("loss", value.float(), prog_bar=True, logger=False)
-        world = self.trainer.world_size
-        share = labelled * world / all_labelled.clamp(min=1) if world > 1 else torch.ones_like(value)
-        return loss * share.to(loss)
+        if (world := self.trainer.world_size) == 1:
+            self.loss_sum += value * labelled
+        else:
+            mine = images / all_images
+            self.loss_sum += (value - other) * labelled + other * mine * all_labelled
+            loss = loss * (labelled * world / all_labelled.clamp(min=1)).to(loss)
+            others = [term * (mine * world).to(loss) for term in others]
+        total: Tensor = sum(others, loss)
+        return total
+
+    def _as_double(self, value: Tensor) -> Tensor:
+        value = value.detach()
+        return value.cpu().double() if self.device.type == "mps" else value.double()
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         if self.trainer.world_size > 1:

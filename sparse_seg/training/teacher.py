@@ -21,8 +21,6 @@ class TeacherTask(SegmentationTask):
     the loss with `weight`; so it grows with the teacher's confidence. The teacher is what is scored, saved and
     predicts. With full masks nothing is left to be labelled, and the result is the average of the weights.
 
-    Under DDP the second term is that of each rank, weighted as its points are.
-
     Args:
         args, kwargs: as for `SegmentationTask`.
         decay: the largest weight of the past.
@@ -55,12 +53,12 @@ class TeacherTask(SegmentationTask):
         self.teacher.eval()
         return self
 
-    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def training_loss(self, batch: Batch) -> tuple[Tensor, ...]:
         image, target = batch["image"], batch["target"]
         logits = self.network(image)
         loss = self.loss(self.moved(logits, batch), target, image=image)
         if self.global_step >= self.start * self.trainer.estimated_stepping_batches:
-            loss = loss + self.weight * self._taught(logits, batch)
+            return loss, (target != IGNORE_INDEX).sum(), self.weight * self._taught(logits, batch)
         return loss, (target != IGNORE_INDEX).sum()
 
     def _taught(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import albumentations as A
 import numpy as np
 import pytest
 import torch
@@ -72,6 +73,39 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone_and_leaves_the_store
     assert not torch.equal(third[0, 0]["image"], first[0, 0])
     np.testing.assert_array_equal(IMAGES, stored[0])
     np.testing.assert_array_equal(TARGETS, stored[1])
+
+
+def test_a_crop_shows_a_window_of_image_target_and_soft_target_alike():
+    size, crop = 16, 6
+    place = np.stack([RNG.permutation(size * size).reshape(size, size).astype(np.uint8) for _ in range(2)])
+    images, soft = np.repeat(place[..., None], 3, 3), np.stack([place, 255 - place], -1)
+    flips = A.Compose([A.HorizontalFlip(p=0.5), A.RandomRotate90(p=1.0)])
+    corners = set()
+    for transform in (None, flips):
+        dataset, other = (SegmentationDataset(images, place, transform, 3, 2, crop) for _ in range(2))
+        dataset.soft = other.soft = list(soft)
+        for epoch in range(20):
+            item = dataset[epoch, 1]
+            shown = (item["image"] * 255).round().to(torch.int64)
+            assert shown.shape == (3, crop, crop)
+            assert torch.equal(shown[0], item["target"])
+            assert torch.equal(item["soft"].to(torch.int64), torch.stack([item["target"], 255 - item["target"]]))
+            assert torch.equal(item["image_strong"], item["image"])
+            if transform is None:
+                corner = int(item["target"][0, 0])
+                row, col = (int(v) for v in np.argwhere(place[1] == corner)[0])
+                np.testing.assert_array_equal(item["target"], place[1][row : row + crop, col : col + crop])
+                corners.add((row, col))
+            again = other[epoch, 1]
+            assert all(torch.equal(again[key], item[key]) for key in item)
+    assert len(corners) > 10
+    assert max(max(corner) for corner in corners) <= size - crop
+
+
+def test_a_crop_of_the_whole_and_none_are_the_same():
+    plain, whole = (SegmentationDataset(IMAGES, TARGETS, report_augmentation(), crop=c) for c in (None, SIDE))
+    for key in ((0, 1), (3, 2)):
+        assert all(torch.equal(plain[key][name], whole[key][name]) for name in ("image", "target"))
 
 
 def test_two_images_with_the_same_pixels_are_augmented_differently():

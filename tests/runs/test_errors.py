@@ -47,6 +47,9 @@ def refused(*words: str, cwd: Path, data: Words = SYNTHETIC) -> str:
         (("points=all", "data.points_file=p.csv"), "leave out data.points_file, or points=all"),
         (("data.size=100",), "data.size=100 must be a multiple of 32 (U-Net halves it five times): 96 or 128"),
         (("data.size=16",), "data.size=16 must be an integer of at least 32"),
+        (("data.crop=48",), "data.crop=48 must be a multiple of 32 (U-Net halves it five times): 32 or 64"),
+        (("data.crop=64",), "data.crop=64 must be at most data.size=32, which it is cut from"),
+        (("data.crop=half",), "data.crop='half' must be an integer of at least 32 or 'null'"),
         (("data.batch_size=0",), "data.batch_size=0 must be a positive integer"),
         (("data.val_fraction=1.5",), "data.val_fraction=1.5 must be a number between 0 and 1"),
         (("data.split_seed=-1",), "data.split_seed=-1 must be an integer of at least 0"),
@@ -70,6 +73,10 @@ def refused(*words: str, cwd: Path, data: Words = SYNTHETIC) -> str:
         (("data.val_fraction=0.95",), "data.val_fraction=0.95 of 6 images leaves no training image"),
         (("data.points_file=nowhere.csv",), "data.points_file=nowhere.csv cannot be read: No such file"),
         (("model.encoder_weights=nowhere.pth",), "choose imagenet, null or a file"),
+        (
+            ("method=self_training", "method.teacher=no/run"),
+            "method.teacher: no such run or checkpoint: no/run;",
+        ),
     ],
     ids=" ".join,
 )
@@ -212,8 +219,9 @@ def test_unknown_encoder_is_refused(tmp_path: Path) -> None:
     assert "model.encoder=resnet99 is not an encoder of segmentation_models_pytorch" in said
 
 
+@pytest.mark.parametrize("method", ["points", "probe"])
 def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     build = smp.create_model
 
@@ -223,7 +231,7 @@ def test_imagenet_weights_that_cannot_be_had_name_both_ways_out(
         return build(*words, encoder_weights=encoder_weights, **options)
 
     monkeypatch.setattr(smp, "create_model", offline)
-    said = refused("model.encoder_weights=imagenet", cwd=tmp_path)
+    said = refused(f"method={method}", "model.encoder_weights=imagenet", cwd=tmp_path)
     assert "the ImageNet weights of resnet18 cannot be loaded (URLError: " in said
     assert "model.encoder_weights=null" in said
     assert "model.encoder_weights=FILE" in said

@@ -106,7 +106,7 @@ VALUES = {
     "model.encoder_weights": None, "points": "all", "seed": 1, "augment.hue": 0.0, "optimizer.lr": 1e-3,
     "data.batch_size": 4, "data.val_fraction": 0.3, "data.split_seed": 1, "trainer.precision": "32-true",
     "trainer.devices": 2, "data.fold": 0, "data.val_tiles": [1], "trainer.gradient_clip_val": 1.0, "loss.mine": 1,
-    "callbacks.mine": {"_target_": "pkg.Mine"}, "split": "tile",
+    "callbacks.mine": {"_target_": "pkg.Mine"}, "split": "tile", "data.crop": 64,
 }  # fmt: skip
 CHOICES = ((), ("loss=ce",), ("loss=dice",), ("augment=none",), ("scheduler=cosine",), ("data=synthetic",))
 
@@ -167,6 +167,36 @@ def test_a_file_counts_by_its_content(configured: Configured, tmp_path: Path, ke
     there.unlink()
     with pytest.raises(UserError, match=rf"{key}=.*b\.dat cannot be read: No such file"):
         print_of(there)
+
+
+def test_a_teacher_counts_by_its_weights(configured: Configured, tmp_path: Path) -> None:
+    here, there = tmp_path / "run", tmp_path / "other" / "moved"
+    for run, content in ((here, b"one"), (there, b"one")):
+        (run / "checkpoints").mkdir(parents=True)
+        (run / "result.json").touch()
+        (run / "checkpoints" / "best.ckpt").write_bytes(b"an earlier epoch")
+        (run / "checkpoints" / "final.ckpt").write_bytes(content)
+
+    def print_of(teacher: Path | str) -> str:
+        return fingerprint(figures(configured("method=self_training", f"method.teacher={teacher}")[0]))
+
+    first = print_of(here)
+    assert print_of(there) == print_of(there / "checkpoints" / "final.ckpt") == first
+    assert print_of("probe") != first
+    (there / "checkpoints" / "final.ckpt").write_bytes(b"two")
+    assert print_of(there) != first
+    (there / "result.json").unlink()
+    with pytest.raises(UserError, match=r"method.teacher: .*moved is no finished run; give probe, "):
+        print_of(there)
+    mine = configured("method=self_training", "method._target_=pkg.Mine", "method.teacher=resnet50")[0]
+    assert figures(mine)["method.teacher"] == "resnet50"
+
+
+def test_a_run_without_crops_is_the_run_that_it_was(configured: Configured) -> None:
+    new = figures(configured()[0])
+    old = {key: value for key, value in new.items() if key != "data.crop"}
+    assert not differing_keys(old, new, {})
+    assert differing_keys(old, new | {"data.crop": 64}, {}) == ["data.crop: None → 64"]
 
 
 def test_a_file_of_points_may_be_named_as_it_lies_in_the_folder(configured: Configured, tmp_path: Path) -> None:
