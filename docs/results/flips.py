@@ -33,7 +33,7 @@ NEAR = 1e-4
 def score(run: Path) -> dict[str, Any]:
     """The line of a run."""
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    cfg: Any = OmegaConf.load(run / "config.yaml")["config"]
+    cfg = OmegaConf.load(run / "config.yaml").config
     data = build.data_module(cfg, image_set(cfg))
     trained = load_trained(find_checkpoint(run, final=True))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

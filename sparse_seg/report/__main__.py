@@ -177,7 +177,7 @@ def _pictures(options: argparse.Namespace, sections: "list[Section]", sources: S
     pictures = [[(name, caption, png(figure)) for name, caption, figure in figures] for figures in found]
     if options.figures:
         if options.budget and not any(pictures):
-            _say("no figure: there is no run with points per class")
+            _say("no figure: a curve needs two densities of points per class")
         for path, content in _named(options.figures, sections, pictures):
             _write(path, content)
     if options.html:
