@@ -154,7 +154,8 @@ def _budget_line(axes: Axes, group: Group, i: int, label: str) -> None:
     marker = MARKERS[i % len(MARKERS)]
     axes.plot(points, means, color=colour, linestyle="none", marker=marker, label=label)
     axes.vlines(points, *_bounds(list(found.values())), color=colour, linewidth=1)
-    if group.has_own_full and (full := estimate(scores[FULL])) is not None:
+    undrawn = group.full_of is not None and not group.full_of.densities  # it has no line of its own
+    if (group.has_own_full or undrawn) and (full := estimate(scores[FULL])) is not None:
         axes.axhline(full.mean, color=colour, linestyle=dash, linewidth=1, label=f"{label}, full masks")
 
 

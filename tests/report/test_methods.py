@@ -105,6 +105,7 @@ def test_a_share_that_cannot_be_told_is_left_out_and_named(study: Path) -> None:
     assert rows["probe none % of its own full masks"]["20 points"] == "—"
     assert any(n.startswith("No run on full masks of its own") and "probe, prior none" in n for n in table.notes)
     assert "points none % of its own full masks" not in rows  # the row above has it
+    assert "teacher none % of its own full masks" not in rows  # it has no points
     assert "points estimated % of its own full masks" not in rows
 
 
@@ -198,6 +199,8 @@ def test_the_budget_has_a_curve_per_method(study: Path, capsys: pytest.CaptureFi
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
     drawn = ["points", "points, prior estimated", "teacher, prior estimated", "probe", "probe, prior estimated"]
     assert [text for text in legend if "full masks" not in text and "the report" not in text] == drawn
+    full = ["points, full masks", "teacher, prior estimated, full masks"]
+    assert [text for text in legend if "full masks" in text] == full
     assert name == "label-budget"
     assert "20 points" not in caption
     assert run_main(study, "report", "--figures", str(study / "figures")) == 0

@@ -64,7 +64,8 @@ def _figures(group: Group, plain: Group | None, columns: list[Any]) -> Iterator[
     full = None if plain is None or not plain.has_own_full else plain.scores["miou_final"][FULL]
     if full is not None:
         yield OF_PLAIN, [_share(mine, n, None if n == FULL and group is plain else full) for n in columns]
-    if group is not plain and (plain is None or group.full_of is not plain):  # else the row above has it
+    above = group is plain or (plain is not None and group.full_of is plain)  # the row above is the same
+    if group.densities and not above:
         own = scores[FULL] if group.has_full else None
         yield OF_OWN, [_share(mine, n, None if n == FULL else own) for n in columns]
     if plain is not None and group is not plain:
@@ -94,7 +95,7 @@ def _notes(family: Family, compared: list[tuple[Group, Group | None]]) -> list[s
         notes.append("A probe asks for no loss: its rows stand against the plain runs of each loss.")
     without = dict.fromkeys(plain.name for _, plain in compared if plain is not None and not plain.has_own_full)
     notes += [f"No run of plain full masks, so no share of them: {'; '.join(without)}."] if without else []
-    lacking = dict.fromkeys(g.name for g, _ in compared if not g.has_full and not _is_plain(g))
+    lacking = dict.fromkeys(g.name for g, _ in compared if g.densities and not (g.has_full or _is_plain(g)))
     notes += [f"No run on full masks of its own, so no share of them: {'; '.join(lacking)}."] if lacking else []
     alone = dict.fromkeys(g.name for g, plain in compared if plain is None)
     notes += [f"No plain run to hold it against: {'; '.join(alone)}."] if alone else []
