@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
@@ -171,6 +172,20 @@ def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> tuple[Shares
     return Shares(data.names, own, ground, data.of, data.full, strength), (weight, bias), strength
 
 
+def readable_encoder(network: nn.Module) -> nn.Module | None:
+    """The encoder of a network by `networks.create`, if it has levels that a probe can read; a ViT has none.
+
+    Example:
+        >>> readable_encoder(nn.Conv2d(3, 5, 1)) is None
+        True
+    """
+    inner = getattr(network, "network", None)
+    encoder = getattr(inner, "encoder", None)
+    if not isinstance(network, NormalisedNetwork) or isinstance(inner, smp.DPT):
+        return None
+    return encoder if isinstance(encoder, nn.Module) else None
+
+
 def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds: int = ROUNDS) -> Shares:
     """Shares of the ground from a probe on the network's encoder as it is before training.
 
@@ -187,11 +202,10 @@ def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds:
     Raises:
         UserError: the network has no encoder that a probe can read.
     """
-    inner = getattr(network, "network", None)
-    encoder = getattr(inner, "encoder", None)
-    if not isinstance(network, NormalisedNetwork) or not isinstance(encoder, nn.Module):
+    encoder = readable_encoder(network)
+    if encoder is None or not isinstance(network, NormalisedNetwork):
         raise UserError(
-            "prior=estimated reads the encoder of model, and this network has none that it knows\n"
+            "prior=estimated reads the encoder of model, and this network has none that a probe can read\n"
             "choose prior=network, which asks the network itself, or prior=given"
         )
     own = own_shares(data)

@@ -13,7 +13,7 @@ from sparse_seg.errors import UserError
 from sparse_seg.networks.build import PROBE, NormalisedNetwork
 from sparse_seg.networks.features import Features
 from sparse_seg.networks.probe import Probe, choose_strength, held_out, solve
-from sparse_seg.training.prior import Gathered, gather, kept_in
+from sparse_seg.training.prior import Gathered, gather, kept_in, readable_encoder
 from sparse_seg.training.shares import RunningShares, Shares
 from sparse_seg.training.task import Batch, SegmentationTask
 
@@ -33,9 +33,9 @@ def probe_on(network: nn.Module, classes: int, allow_random: bool, word: str) ->
     Raises:
         UserError: the network has no encoder, or one that knows nothing.
     """
-    encoder = getattr(getattr(network, "network", None), "encoder", None)
-    if not isinstance(network, NormalisedNetwork) or not isinstance(encoder, nn.Module):
-        raise UserError(f"{word} reads the encoder of model, and this network has none")
+    encoder = readable_encoder(network)
+    if encoder is None or not isinstance(network, NormalisedNetwork):
+        raise UserError(f"{word} reads the encoder of model, and this network has none that a probe can read")
     if not network.pretrained and not allow_random:
         raise UserError(
             f"{word} with model.encoder_weights=null reads an encoder that knows nothing\n"

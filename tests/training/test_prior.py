@@ -207,8 +207,20 @@ def test_a_table_of_shares_that_is_not_there_is_refused_before_anything_is_writt
     assert not list(tmp_path.iterdir())
 
 
+NO_ENCODER = "this network has none that a probe can read\nchoose prior=network"
+
+
+@pytest.mark.parametrize("words", [("prior=estimated",), ("method=probe", "method.allow_random=true")])
+def test_a_vit_is_no_encoder_to_be_probed(tmp_path: Path, words: tuple[str, ...]) -> None:
+    vit = ("model.arch=dpt", "model.encoder=tu-vit_tiny_patch16_224", "data.size=64")
+    outcome = train(*TINY, *BARE, *vit, *words, cwd=tmp_path)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"error: {words[0]} reads the encoder of model, and this network has none that")
+    assert len(outcome.err.splitlines()) <= 2
+
+
 def test_a_network_without_an_encoder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="this network has none that it knows\nchoose prior=network"):
+    with pytest.raises(UserError, match=NO_ENCODER):
         estimated_prior(torch.nn.Conv2d(3, 5, 1), data_of(5, tmp_path))
 
 
