@@ -21,6 +21,7 @@ BELOW = {
     "runs": ("training", "networks", "losses", "data", "points", "raster", *BOTTOM),
     "predict": ("training", "networks", "data", "raster", *BOTTOM),
     "suggest": ("predict", "training", "networks", "data", "raster", *BOTTOM),
+    "annotate": ("suggest", "predict", "training", "networks", "data", "points", "raster", *BOTTOM),
     "report": BOTTOM,
     "bench": ("runs", "training", "networks", "losses", "data", *BOTTOM),
 }

@@ -143,8 +143,8 @@ def _indices(path: Path, indices: Sequence[Value], most: int) -> tuple[int, ...]
     return tuple(numbers)
 
 
-def write_classes(path: Path, classes: Classes) -> None:
-    """Write classes.yaml. Raises FileExistsError rather than replace one, UserError if it cannot be written."""
+def classes_text(classes: Classes) -> str:
+    """What stands in classes.yaml for these classes."""
     lines = [
         "# The classes, in order. Rename them as you like; colours and indices are those of the masks.",
         "classes:",
@@ -158,9 +158,14 @@ def write_classes(path: Path, classes: Classes) -> None:
     blank = [f'"{hex_colour(c)}"' for c in classes.unlabelled] + [str(b) for b in numbers]
     lines.append(f"unlabelled: [{', '.join(blank)}]    # colours or values of pixels that nobody labelled")
     lines += [f"ignore: {classes.blank[-1]}    # means unlabelled instead of {IGNORE_INDEX}"] if ignores else []
+    return "\n".join(lines) + "\n"
+
+
+def write_classes(path: Path, classes: Classes) -> None:
+    """Write classes.yaml. Raises FileExistsError rather than replace one, UserError if it cannot be written."""
     try:
         with path.open("x", encoding="utf-8") as f:
-            f.write("\n".join(lines) + "\n")
+            f.write(classes_text(classes))
     except FileExistsError:
         raise
     except OSError as e:

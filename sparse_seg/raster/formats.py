@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from sparse_seg.errors import UserError
 
+REDUCED = 2**22
+"""Pixels that are read at a time to be reduced."""
 Scale = tuple[float, float]
 Window = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -108,11 +111,43 @@ class Raster(ABC):
             UserError: the file is damaged.
             ValueError: the window reaches beyond the image.
         """
-        if min(row, col) < 0 or min(height, width) < 1 or row + height > self.height or col + width > self.width:
-            raise ValueError(f"window {(row, col, height, width)} is not within {self.height}×{self.width} pixels")
+        self._check(row, col, height, width)
         image, valid = self._read(row, col, height, width)
         image[~valid] = 0
         return image, valid
+
+    def read_reduced(self, row: int, col: int, height: int, width: int, factor: int) -> Window:
+        """Read a window at 1 ÷ factor of its size, for a look at it.
+
+        Returns image and valid as `read` does, of ceil(height ÷ factor) × ceil(width ÷ factor) pixels: from overviews
+        where the file has them, else the nearest pixel or a mean, as the format has it. Where a side is no multiple of
+        factor, pixels are up to one of the reduced ones away. Raises as `read` does.
+        """
+        self._check(row, col, height, width)
+        if factor == 1:
+            return self.read(row, col, height, width)
+        image, valid = self._read_reduced(row, col, height, width, factor)
+        image[~valid] = 0
+        return image, valid
+
+    @property
+    def has_overviews(self) -> bool:
+        """Whether the whole image can be seen small without reading all of it."""
+        return self.whole
+
+    def _check(self, row: int, col: int, height: int, width: int) -> None:
+        if min(row, col) < 0 or min(height, width) < 1 or row + height > self.height or col + width > self.width:
+            raise ValueError(f"window {(row, col, height, width)} is not within {self.height}×{self.width} pixels")
+
+    def _read_reduced(self, row: int, col: int, height: int, width: int, factor: int) -> Window:
+        """Means of factor × factor pixels, strip by strip."""
+        rows = max(1, REDUCED // (width * factor)) * factor
+        parts = [self._read(row + top, col, min(rows, height - top), width) for top in range(0, height, rows)]
+        images, valids = zip(
+            *[(_means(image, factor), _means(valid[..., None] * np.uint8(255), factor)) for image, valid in parts],
+            strict=True,
+        )
+        return np.concatenate(images), np.concatenate(valids)[..., 0] > 127
 
     def transparency(self, row: int, col: int, height: int, width: int) -> NDArray[Any] | None:
         """The alpha band (height, width) of a window, where it hides pixels; None where no band does."""
@@ -120,6 +155,11 @@ class Raster(ABC):
 
     @abstractmethod
     def _read(self, row: int, col: int, height: int, width: int) -> Window: ...
+
+
+def _means(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    bands = [np.asarray(PIL.Image.fromarray(band).reduce(factor)) for band in np.moveaxis(image, 2, 0)]
+    return np.stack(bands, 2)
 
 
 Format = TypeVar("Format", bound=type[Raster])

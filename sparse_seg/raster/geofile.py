@@ -106,19 +106,26 @@ class GeoFile:
     def _each(self, what: str) -> tuple[Any, ...]:
         return tuple(value for page in self._pages for value in getattr(page, what))
 
-    def read(self, bands: int | Sequence[int] | None = None, window: Any = None) -> NDArray[Any]:
+    def read(
+        self, bands: int | Sequence[int] | None = None, window: Any = None, shape: tuple[int, int] | None = None
+    ) -> NDArray[Any]:
         """Pixels (bands, height, width), or (height, width) of a band that is named by its number.
 
         bands: numbers from 1, None for all. window: rasterio's, or ((row, row), (column, column)); None for all.
+        shape: height and width to read it at, of each pixel the nearest, from overviews where the file has them.
         Raises UserError if the file is damaged.
         """
-        return self._read("read", bands, window)
+        return self._read("read", bands, window, shape)
 
-    def read_masks(self, bands: int | Sequence[int] | None = None, window: Any = None) -> NDArray[np.uint8]:
+    def read_masks(
+        self, bands: int | Sequence[int] | None = None, window: Any = None, shape: tuple[int, int] | None = None
+    ) -> NDArray[np.uint8]:
         """What GDAL says of the pixels, 0 where there is none; otherwise as `read`."""
-        return self._read("read_masks", bands, window)
+        return self._read("read_masks", bands, window, shape)
 
-    def _read(self, how: str, bands: int | Sequence[int] | None, window: Any) -> NDArray[Any]:
+    def _read(
+        self, how: str, bands: int | Sequence[int] | None, window: Any, shape: tuple[int, int] | None = None
+    ) -> NDArray[Any]:
         from rasterio.windows import Window
 
         numbers = [bands] if isinstance(bands, int) else list(bands or range(1, self.count + 1))
@@ -134,17 +141,19 @@ class GeoFile:
             with warnings.catch_warnings():
                 # Where nodata is stated, too, what alpha says is read by itself.
                 warnings.simplefilter("ignore", import_rasterio().errors.NodataShadowWarning)
-                values = self._stored(how, numbers, Window(col, row, width, height))
+                stored = None if shape is None else self._turn.size(*shape)
+                values = self._stored(how, numbers, Window(col, row, width, height), stored)
         except (import_rasterio().errors.RasterioError, _gdal_errors()) as error:
             raise _damaged(self._path, error) from error
         values = self._turn.show(values)
         return values[0] if isinstance(bands, int) else values
 
-    def _stored(self, how: str, numbers: list[int], window: Any) -> NDArray[Any]:
+    def _stored(self, how: str, numbers: list[int], window: Any, shape: tuple[int, int] | None) -> NDArray[Any]:
         if len(self._pages) == 1:
-            return np.asarray(getattr(self._first, how)(numbers, window=window))
+            size = None if shape is None else (len(numbers), *shape)
+            return np.asarray(getattr(self._first, how)(numbers, window=window, out_shape=size))
         each = [self._bands[number - 1] for number in numbers]
-        return np.stack([getattr(page, how)(band, window=window) for page, band in each])
+        return np.stack([getattr(page, how)(band, window=window, out_shape=shape) for page, band in each])
 
 
 def _turned(point: Any, turn: Turn, size: tuple[int, int]) -> Any:

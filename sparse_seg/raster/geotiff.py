@@ -58,13 +58,23 @@ class GeoTiff(Raster):
         return np.asarray(self._file.read(self._alpha, window=((row, row + height), (col, col + width))))
 
     def _read(self, row: int, col: int, height: int, width: int) -> Window:
+        return self._read_at(row, col, height, width, (height, width))
+
+    @property
+    def has_overviews(self) -> bool:
+        return bool(self._file.overviews(1))
+
+    def _read_reduced(self, row: int, col: int, height: int, width: int, factor: int) -> Window:
+        return self._read_at(row, col, height, width, (-(-height // factor), -(-width // factor)))
+
+    def _read_at(self, row: int, col: int, height: int, width: int, shape: tuple[int, int]) -> Window:
         window = ((row, row + height), (col, col + width))
         each = sorted(set(self._bands))
         order = [each.index(b) for b in self._bands]
-        values = self._file.read(each, window=window)
-        valid = self._stated(each, window)
-        if (alpha := self.transparency(row, col, height, width)) is not None:
-            valid &= alpha > 0
+        values = self._file.read(each, window=window, shape=shape)
+        valid = self._stated(each, window, shape)
+        if self._alpha is not None:
+            valid &= self._file.read(self._alpha, window=window, shape=shape) > 0
         if values.dtype.kind == "f":
             valid &= np.isfinite(values).all(0)
         if self._scale is not None:
@@ -78,14 +88,13 @@ class GeoTiff(Raster):
             image = self._palette[image[..., 0]][..., self._channels]
         return np.ascontiguousarray(image), valid
 
-    def _stated(self, bands: list[int], window: Any) -> NDArray[np.bool_]:
+    def _stated(self, bands: list[int], window: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Where nodata or a mask of the file does not say that there is no image; alpha bands do not count."""
         by_alpha = import_rasterio().enums.MaskFlags.alpha
         stated = [b for b in bands if by_alpha not in self._file.mask_flag_enums[b - 1]]
         if len(stated) < len(bands):
-            (top, bottom), (left, right) = window
-            return np.ones((bottom - top, right - left), np.bool_)
-        return np.asarray(self._file.read_masks(bands, window=window).any(0))
+            return np.ones(shape, np.bool_)
+        return np.asarray(self._file.read_masks(bands, window=window, shape=shape).any(0))
 
 
 def colour_table(file: Any) -> NDArray[np.uint8] | None:
