@@ -68,7 +68,7 @@ def _predict_all(options: argparse.Namespace) -> int:
     predictor = open_predictor(checkpoint, options)
     make_writable(options.out)
     make_folders(targets.values())
-    scores = Scores(predictor.classes)
+    scores = Scores(predictor.classes, predictor.flips)
     areas = {}
     for image in images:
         target = targets[image]
@@ -86,7 +86,8 @@ def _predict_all(options: argparse.Namespace) -> int:
         areas[image] = done.areas
         if done.scores is not None:
             scores.include(images[image], done.scores)
-    write_text(options.out / "areas.csv", areas_csv([(images[image], rows) for image, rows in areas.items()]))
+    listed = areas_csv([(images[image], rows) for image, rows in areas.items()], predictor.flips)
+    write_text(options.out / "areas.csv", listed)
     if options.masks:
         write_text(options.out / "scores.json", scores.json())
         print(scores.table())

@@ -59,11 +59,14 @@ def areas(counts: NDArray[np.int64], classes: Classes, pixel: float | None) -> l
     return rows
 
 
-def areas_csv(images: Iterable[tuple[str, Sequence[Area]]]) -> str:
-    """The text of areas.csv. images: name and areas of each."""
+def areas_csv(images: Iterable[tuple[str, Sequence[Area]]], flips: bool = False) -> str:
+    """The text of areas.csv. images: name and areas of each. flips: whether they were averaged over; then a column
+    says so.
+    """
     rows = [(name, a.name, a.pixels, _text(a.share, ".6f"), _text(a.m2, ".6g")) for name, each in images for a in each]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    text, more = io.StringIO(), (("yes",) if flips else ())
+    columns = (*COLUMNS, *(("flips",) if flips else ()))
+    csv.writer(text, lineterminator="\n").writerows([columns, *((*row, *more) for row in rows)])
     return text.getvalue()
 
 

@@ -73,7 +73,12 @@ def label(
 
 def class_map(strip: Strip) -> Mask:
     """(h, w): the class with the highest logit, 255 where there is no image."""
-    labels: Mask = strip.logits.argmax(0).to(torch.uint8).cpu().numpy()
+    best = strip.logits[0].clone()
+    labels_of = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+    for k, logits in enumerate(strip.logits[1:], start=1):  # several times as fast as argmax over the first axis
+        labels_of.masked_fill_(logits > best, k)
+        torch.maximum(best, logits, out=best)
+    labels: Mask = labels_of.cpu().numpy()
     labels[~strip.valid] = NODATA
     return labels
 

@@ -37,6 +37,7 @@ class How(TypedDict, total=False):
     batch_size: int
     device: str
     precision: str
+    flips: bool
     progress: bool
 
 
@@ -60,6 +61,7 @@ class Predictor:
         batch_size: windows at a time.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "32", "bf16", or "auto" for the fastest in hardware.
+        flips: average the posterior over the eight flips and rotations of each window, which takes eight times as long.
         progress: show a bar on the terminal.
 
     Raises:
@@ -84,6 +86,7 @@ class Predictor:
         batch_size: int = 4,
         device: str = "auto",
         precision: str = "auto",
+        flips: bool = False,
         progress: bool = False,
     ) -> None:
         self.trained = trained if isinstance(trained, Trained) else trained_of(trained, window)
@@ -92,7 +95,8 @@ class Predictor:
         self.batch_size = batch_size
         self.device = device_of(device)
         self.progress = progress
-        self._network = network_on(self.trained.network, self.device, precision)
+        self.flips = flips
+        self._network = network_on(self.trained.network, self.device, precision, flips)
 
     @property
     def classes(self) -> Classes:
@@ -167,7 +171,7 @@ class Predictor:
         Returns:
             what `predict --masks` writes to scores.json: `miou`, `accuracy`, `iou` per class, `scores` with
             `boundary_iou` and `boundary_iou_<class>`, `confusion_matrix` (rows truth, columns prediction), `classes`,
-            `images`. None for what is undefined.
+            `images`, and `flips` if they were averaged over. None for what is undefined.
 
         Raises:
             UserError: an image or a mask cannot be read, or there are not as many of one as of the other.
@@ -184,7 +188,7 @@ class Predictor:
             truths = masks
         if len(every) != len(truths):
             raise UserError(f"{len(every)} images but {len(truths)} masks: give one for each image, in the same order")
-        total = Scores(self.classes)
+        total = Scores(self.classes, self.flips)
         for k, (image, mask) in enumerate(zip(every, truths, strict=True)):
             name = named.get(Path(image), Path(image).name) if isinstance(image, str | Path) else str(k)
             with self.open(image) as raster, self.strips(raster, name) as strips:

@@ -24,10 +24,13 @@ from sparse_seg.raster.readers import Raster, reader_of
 
 
 class Scores:
-    """Counts over all images: the confusion matrix, rows truth, columns prediction, and those of the boundaries."""
+    """Counts over all images: the confusion matrix, rows truth, columns prediction, and those of the boundaries.
 
-    def __init__(self, classes: Classes) -> None:
-        self.classes = classes
+    flips: whether the predictions are averages over flips and rotations.
+    """
+
+    def __init__(self, classes: Classes, flips: bool = False) -> None:
+        self.classes, self.flips = classes, flips
         self.confusion = np.zeros((len(classes), len(classes)), np.int64)
         self.boundaries = np.zeros((2, len(classes)), np.int64)
         self.images: list[str] = []
@@ -53,6 +56,7 @@ class Scores:
             "confusion_matrix": self.confusion.tolist(),
             "classes": list(self.classes.names),
             "images": self.images,
+            **({"flips": True} if self.flips else {}),
         }
 
     def _boundary_iou(self) -> Mapping[str, float]:

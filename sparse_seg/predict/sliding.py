@@ -1,7 +1,9 @@
 """A network run over an image of any size: overlapping windows, their logits blended so that no seam shows."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -50,32 +52,38 @@ def blended(
 
     Yields every pixel of the image once, as strips across a block of columns; logits are on the device, undefined where
     valid is False. What is held at a time depends on the window and the classes, not on the image. An image smaller
-    than a window is continued by its reflection; windows without a valid pixel are skipped.
+    than a window is continued by its reflection; windows without a valid pixel are skipped. A thread reads the next
+    windows while the network has these.
     """
     (height, width), extent = size, windows.extent
     weights = blend_weights(extent).to(device)
     rows, cols = starts(height, extent, windows.step), starts(width, extent, windows.step)
-    for first, end in column_blocks(width, extent, classes):
+    blocks = column_blocks(width, extent, classes)
+    inside = {block: within(cols, extent, block) for block in blocks}
+    batches = _ahead(
+        partial(_batch, read, row, inside[block][i : i + batch_size], (min(extent, height), min(extent, width)), extent)
+        for block in blocks
+        for row in rows
+        for i in range(0, len(inside[block]), batch_size)
+    )
+    for first, end in blocks:
         sums = torch.zeros(classes, min(extent, height), end - first, device=device)
         total = torch.zeros(sums.shape[1:], device=device)
         valid = np.zeros(tuple(sums.shape[1:]), np.bool_)
-        inside = within(cols, extent, (first, end))
         for k, row in enumerate(rows):
-            for i in range(0, len(inside), batch_size):
-                batch, at = [], []
-                for col in inside[i : i + batch_size]:
-                    image, good = read(row, col, min(extent, height), min(extent, width))
+            for _ in range(0, len(inside[first, end]), batch_size):
+                images, places = next(batches)
+                for col, good in places:
                     here, there = _overlap(col, good.shape[1], first, end)
                     valid[:, here] |= good[:, there]
-                    if good.any():
-                        batch.append(_padded(image, extent))
-                        at.append((here, there))
-                if batch:
-                    logits = _logits(network, np.stack(batch), windows, device) * weights
-                    for (here, there), values in zip(at, logits, strict=True):
+                if images is not None:
+                    logits = _logits(network, images, windows, device) * weights
+                    shown = [(col, good) for col, good in places if good.any()]
+                    for (col, good), values in zip(shown, logits, strict=True):
+                        here, there = _overlap(col, good.shape[1], first, end)
                         sums[:, :, here] += values[:, : sums.shape[1], there]
                         total[:, here] += weights[: sums.shape[1], there]
-                advance(len(inside[i : i + batch_size]))
+                advance(len(places))
             done = rows[k + 1] - row if k + 1 < len(rows) else sums.shape[1]
             tiny = torch.finfo(total.dtype).tiny
             yield Strip(row, first, sums[:, :done] / total[:done].clamp_min(tiny), valid[:done].copy())
@@ -83,6 +91,32 @@ def blended(
                 kept = held[..., done:, :].clone()
                 held.zero_()
                 held[..., : kept.shape[-2], :] = kept
+
+
+Batch = tuple[NDArray[np.uint8] | None, list[tuple[int, NDArray[np.bool_]]]]
+"""(N, extent, extent, B) of the windows that show anything, None without one; of each window its column, and valid."""
+
+
+def _batch(read: Read, row: int, cols: list[int], shape: tuple[int, int], extent: int) -> Batch:
+    images, places = [], []
+    for col in cols:
+        image, good = read(row, col, *shape)
+        places.append((col, good))
+        if good.any():
+            images.append(_padded(image, extent))
+    return np.stack(images) if images else None, places
+
+
+def _ahead(jobs: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:
+    """What jobs give, in order; a thread does the next one meanwhile, and no more than that."""
+    with ThreadPoolExecutor(1) as thread:
+        coming: Future[Batch] | None = None
+        for job in jobs:
+            ready, coming = coming, thread.submit(job)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def _overlap(col: int, width: int, first: int, end: int) -> tuple[slice, slice]:

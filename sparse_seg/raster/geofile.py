@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ LOCAL = {
     "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
 }
 """What keeps GDAL from the network, and from code in a VRT."""
+READING = Lock()
+"""Held while pixels are read: a file, and Python's filters of warnings, are for one thread at a time."""
 
 
 def import_rasterio() -> Any:
@@ -138,7 +141,7 @@ class GeoFile:
             shown = (top, left, bottom - top, right - left)
         row, col, height, width = self._turn.window(shown, self._size)
         try:
-            with warnings.catch_warnings():
+            with READING, gdal_env(), warnings.catch_warnings():
                 # Where nodata is stated, too, what alpha says is read by itself.
                 warnings.simplefilter("ignore", import_rasterio().errors.NodataShadowWarning)
                 stored = None if shape is None else self._turn.size(*shape)

@@ -86,7 +86,7 @@ def _suggest(options: argparse.Namespace) -> int:
     suggestions = suggested(seen, options.n, classes.names)
     if not suggestions:
         raise UserError(f"none of {len(images)} images has a pixel to suggest ({failed} could not be read)")
-    _write_all(suggestions, predictor.trained, options.out)
+    _write_all(suggestions, predictor.trained, options.out, predictor.flips)
     if len(suggestions) < options.n:
         print(f"{len(suggestions)} of {options.n} pixels found: there are no more candidates in what could be read")
     return int(failed > 0)
@@ -100,7 +100,7 @@ def _check_out(out: Path, images: Sequence[Path]) -> None:
         raise UserError(f"{kept[0]} is there already and may hold classes that you filled in: give another --out")
 
 
-def _write_all(suggestions: Sequence[Suggestion], trained: "Trained", out: Path) -> None:
+def _write_all(suggestions: Sequence[Suggestion], trained: "Trained", out: Path, flips: bool) -> None:
     from sparse_seg.suggest.pictures import draw_crops, draw_image  # matplotlib, for whoever gets this far
 
     classes = trained.classes
@@ -116,6 +116,8 @@ def _write_all(suggestions: Sequence[Suggestion], trained: "Trained", out: Path)
         same = {s.seen.name for s in suggestions if str(PurePath(s.seen.name).with_suffix("")) == short}
         title = (short if len(same) == 1 else name).replace("/", "_")
         draw_image(out / f"{title}.suggest.png", mine, classes)
+    if flips:
+        print("certainty is that of the average over flips and rotations")
     print(tabulate([(s.number, *row) for s, row in zip(suggestions, rows, strict=True)], ["", *COLUMNS]))
     if 0 < len(placed) < len(suggestions):
         print(f"suggest.geojson has the {len(placed)} pixels of images with a map position; suggest.csv has all")

@@ -1,6 +1,8 @@
 """Blending windows is as if the network had seen the whole image, and holds no more of it than a row of windows."""
 
 import itertools
+import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -168,3 +170,45 @@ def test_memory_does_not_grow_with_the_image():
 def test_windows_that_do_not_advance_are_refused(values, message):
     with pytest.raises(UserError, match=message):
         Windows(*values)
+
+
+def test_a_thread_reads_the_next_windows_and_no_more_than_that():
+    image = RNG.integers(0, 256, (96, 160, 3)).astype(np.uint8)
+    read, threads, done = [0], set(), [0]
+
+    def counted(*window):
+        threads.add(threading.get_ident())
+        read[0] += 1
+        return reader(image)(*window)
+
+    def network(batch):
+        time.sleep(0.01)
+        assert read[0] <= done[0] + 2 * len(batch)
+        done[0] += len(batch)
+        return pixelwise(batch)
+
+    for _ in blended(counted, network, (96, 160), 2, Windows(32, 0), batch_size=5):
+        pass
+    assert read[0] == 15
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_an_error_of_reading_is_raised_where_strips_are_asked_for_and_ends_the_thread():
+    def broken(row, *window):
+        if row:
+            raise UserError("the file is damaged")
+        return reader(np.zeros((96, 96, 3), np.uint8))(row, *window)
+
+    before = threading.active_count()
+    with pytest.raises(UserError, match="damaged"):
+        list(blended(broken, pixelwise, (96, 96), 2, Windows(32, 0)))
+    assert threading.active_count() == before
+
+
+def test_a_pass_that_is_given_up_ends_the_thread():
+    before = threading.active_count()
+    strips = blended(reader(np.zeros((960, 96, 3), np.uint8)), pixelwise, (960, 96), 2, Windows(32, 0))
+    next(strips)
+    del strips
+    assert threading.active_count() == before
