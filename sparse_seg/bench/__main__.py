@@ -16,6 +16,9 @@ LETTERS = {
     "f": "resuming a run",
     "g": "what a job of a sweep costs beside its epochs",
     "h": "a sweep of small runs, several at once",
+    "i": "a probe from points to maps, with nothing kept and again",
+    "j": "what shares add to a training step",
+    "k": "the map of a large GeoTIFF against the network alone",
 }
 
 

@@ -35,6 +35,8 @@ class Plan:
     answers: int = 3
     """(e): of each command that only answers."""
     run_images: int = 72
-    """(g): as many as Dubai has."""
+    """(g), (i): as many as Dubai has."""
+    side: int = 5_000
+    """(k): pixels of the GeoTIFF's side."""
     jobs: int = 8
     """(h): runs of the sweep."""

@@ -15,6 +15,7 @@ from sparse_seg.bench.commands import ROOT
 from sparse_seg.bench.device import automatic, device, say, variant_name
 from sparse_seg.bench.epochs import epoch_shares
 from sparse_seg.bench.losses import loss_speed
+from sparse_seg.bench.methods import maps, probe_run, step_with_shares
 from sparse_seg.bench.overhead import lightning_overhead
 from sparse_seg.bench.plan import Plan
 from sparse_seg.bench.precision import freed_memory, precision_and_layout
@@ -35,6 +36,9 @@ SECTIONS: dict[str, Sequence[Section]] = {
     "f": [resuming],
     "g": [job_cost],
     "h": [at_once],
+    "i": [probe_run],
+    "j": [step_with_shares],
+    "k": [maps],
 }
 """Letter → what is measured."""
 

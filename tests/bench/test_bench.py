@@ -12,6 +12,7 @@ from sparse_seg.bench import FirstStep, probe
 from sparse_seg.bench.__main__ import LETTERS, main
 from sparse_seg.bench.epochs import BUCKETS, epoch_shares, split_durations
 from sparse_seg.bench.losses import LOSS_PAIRS, LOSSES, loss_speed, sparse_batch
+from sparse_seg.bench.methods import maps, probe_run, step_with_shares
 from sparse_seg.bench.overhead import lightning_overhead
 from sparse_seg.bench.plan import Plan
 from sparse_seg.bench.precision import freed_memory
@@ -25,7 +26,7 @@ from sparse_seg.losses import partial_cross_entropy, partial_focal
 
 TINY = Plan(
     encoder="resnet18", size=64, batch=2, images=8, val_images=2, labels=10, epochs=2, epoch_steps=1, loss_rounds=1,
-    loss_calls=1, alone=1, run_images=10, jobs=2,
+    loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, side=200,
 )  # fmt: skip
 
 
@@ -56,6 +57,14 @@ def test_overhead_losses_and_epoch_come_out_as_positive_seconds(tmp_path: Path) 
     assert set(by_name) == {*BUCKETS, "other"}  # each pattern still finds its name in Lightning's profiler
     assert sum(by_name.values()) == pytest.approx(rest.reference)
     assert rest.value + by_name["training step"] + by_name["validation forward"] == pytest.approx(rest.reference)
+
+
+def test_probe_shares_and_map_come_out_as_positive_seconds(tmp_path: Path) -> None:
+    data = build_data(TINY, tmp_path)
+    rows = [row for section in (probe_run, step_with_shares, maps) for row in section(TINY, data, tmp_path)]
+    assert [row.what[:3] for row in rows] == ["(i)", "(i)", "(j)", "(k)"]
+    assert all(row.value > 0 for row in rows)
+    assert len(list((tmp_path / "features").iterdir())) == TINY.run_images
 
 
 @pytest.mark.slow
