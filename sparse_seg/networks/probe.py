@@ -174,7 +174,7 @@ def held_out(groups: Sequence[tuple[int, int]], fraction: float = 0.2) -> np.nda
     return out
 
 
-STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+STRENGTHS = (0.1, 0.03, 0.01, 0.003, 0.001)
 
 
 def choose_strength(features: Tensor, labels: Tensor, classes: int, held: np.ndarray) -> float:
