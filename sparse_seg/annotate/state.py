@@ -147,13 +147,19 @@ class Annotation:
             own.blank if own else (),
         )
 
+    def pixels(self, layer: str) -> Pixels:
+        """A copy of the points or the check points, which stays as it is."""
+        with self._lock:
+            return {image: dict(those) for image, those in self.contents.layer(layer).items() if those}
+
     def counts(self, image: str | None = None) -> list[int]:
         """Points of each class, of one image or of all."""
-        total = [0] * len(self.classes)
-        for key, those in self.points.items():
-            for said in those.values() if image in (None, key) else ():
-                total[said.label] += 1
-        return total
+        with self._lock:
+            total = [0] * len(self.classes)
+            for key, those in self.points.items():
+                for said in those.values() if image in (None, key) else ():
+                    total[said.label] += 1
+            return total
 
     @property
     def rarest(self) -> int | None:
@@ -303,17 +309,17 @@ class Annotation:
                 raise UserError(f"{table} cannot be taken as it is: mend it")
             now = digest(_bytes(self.root / table))
             other: Pixels = {}
-            if table in LAYERS and (theirs or now):
-                other = self._read(table) if now else {}
             if theirs:
+                other = self._read(table) if now else {}
                 layer = LAYERS[table]
                 _, asked = merged(layer, self._base[table], self.contents.layer(layer), other)
                 self._do(Step(tuple(asked) if now else question.theirs or ()), "outside")
             self._mark({table: now})
             del self.questions[table]
             self._says(table, now, other)
-            if table == CLASSES:
-                self._own_classes = None
+            if not theirs:  # it is written again, whatever it holds
+                self._names_there[table] = ("?",)
+                self._own_classes = None if table == CLASSES else self._own_classes
 
     def _take_in(self, name: str, now: str) -> bool:
         before = self.questions.get(name)
@@ -438,8 +444,7 @@ class Annotation:
 
     def _copy(self, name: str) -> Pixels:
         """The points that a table should hold."""
-        layer = self.contents.layer(LAYERS[name]) if name in LAYERS else {}
-        return {image: dict(those) for image, those in layer.items() if those}
+        return self.pixels(LAYERS[name]) if name in LAYERS else {}
 
     def _says(self, name: str, now: str, pixels: Pixels) -> None:
         """Remember what a table holds: the digest of its content, and its points."""

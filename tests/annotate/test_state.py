@@ -286,6 +286,11 @@ def test_a_file_that_was_damaged_waits_until_it_is_mended(root: Path) -> None:
     page.save()
     assert not page.questions
     assert sorted(lines(root)[1:]) == ["a,0,0,Road", "a,1,1,Land"]
+    outside(root, "a,0,0,Moon")
+    page.save()
+    page.answer("points.csv", False)
+    page.save()
+    assert sorted(lines(root)[1:]) == ["a,0,0,Road", "a,1,1,Land"]
 
 
 def test_classes_that_another_program_turns_round_keep_their_points(root: Path) -> None:

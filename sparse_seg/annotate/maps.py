@@ -1,0 +1,328 @@
+"""The map that follows from the points placed so far: a probe, fitted anew after each click, on windows of the view."""
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sparse_seg.annotate.imagery import Imagery
+from sparse_seg.annotate.journal import Pixels
+from sparse_seg.classes import IGNORE_INDEX
+from sparse_seg.networks.build import NormalisedNetwork
+from sparse_seg.networks.features import Features
+from sparse_seg.networks.probe import Probe, choose_strength, held_out, read_at, solve
+from sparse_seg.suggest.candidates import Candidates
+from sparse_seg.suggest.choice import choose
+from sparse_seg.tensors import to_float
+
+WINDOW = 256
+"""Side of what is mapped at a time, in pixels of the image."""
+MARGIN = 32
+"""What the encoder sees around it."""
+MEMORY = 600 * 2**20
+"""Bytes of features that are held."""
+APART = 12
+"""Pixels around a point in which no other is suggested."""
+GROWN = 1.25
+"""Growth of the number of points after which the strength of the L2 term is chosen anew."""
+
+Key = tuple[str, int, int]
+"""Image, and row and column of a window, counted in windows."""
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """Where a click is worth most. reason: in words, for a person. check: whether it is a check point; then predicted
+    and weight are as `Annotation.check` takes them.
+    """
+
+    image: str
+    row: int
+    col: int
+    reason: str
+    check: bool = False
+    predicted: int = 0
+    weight: float = 0.0
+
+
+@dataclass
+class Painted:
+    """A window's map. version: of the fit. label: (h, w) class, 255 = nothing there. confidence: (h, w) percent."""
+
+    version: int
+    label: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+
+
+@dataclass
+class Fit:
+    """present: the classes that have points. weight, bias: of the probe, a row for each of them."""
+
+    version: int
+    present: list[int]
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    count: int = field(default=0)
+
+
+class Maps:
+    """Features, fit and maps. One thread computes at a time.
+
+    Args:
+        imagery: the images.
+        network: `create("probe", …)`, whose encoder is read.
+        memory: bytes of features to hold.
+    """
+
+    def __init__(self, imagery: Imagery, network: NormalisedNetwork, memory: int = MEMORY) -> None:
+        probe = network.network
+        assert isinstance(probe, Probe)
+        self.imagery, self.probe, self.memory = imagery, probe, memory
+        self.features = Features(probe, network.mean, network.std, None)
+        self.multiple = network.size_multiple
+        self.fit: Fit | None = None
+        self.painted: dict[Key, Painted] = {}
+        self._levels: OrderedDict[Key, list[Tensor]] = OrderedDict()
+        self._held = 0
+        self._points: dict[tuple[str, int, int], Tensor] = {}
+        self._candidates: dict[str, Candidates] = {}
+        self._lock = threading.RLock()
+
+    # Windows and features
+
+    def windows(self, image: str) -> list[Key]:
+        """All windows of an image."""
+        height, width = self.imagery.size(image)
+        return [(image, i, j) for i in range(-(-height // WINDOW)) for j in range(-(-width // WINDOW))]
+
+    def in_view(self, image: str, row: int, col: int, height: int, width: int) -> list[Key]:
+        """The windows of a part of an image, those around its middle first."""
+        rows, cols = self.imagery.size(image)
+        first = max(0, row) // WINDOW, max(0, col) // WINDOW
+        last = min(rows - 1, row + height - 1) // WINDOW, min(cols - 1, col + width - 1) // WINDOW
+        middle = (row + height / 2) / WINDOW - 0.5, (col + width / 2) / WINDOW - 0.5
+        found = [(image, i, j) for i in range(first[0], last[0] + 1) for j in range(first[1], last[1] + 1)]
+        return sorted(found, key=lambda key: math.hypot(key[1] - middle[0], key[2] - middle[1]))
+
+    def _part(self, key: Key) -> tuple[int, int, int, int]:
+        """Row, column, height and width of what is read for a window."""
+        height, width = self.imagery.size(key[0])
+        top, left = max(0, key[1] * WINDOW - MARGIN), max(0, key[2] * WINDOW - MARGIN)
+        bottom, right = (min(n, (k + 1) * WINDOW + MARGIN) for n, k in ((height, key[1]), (width, key[2])))
+        return top, left, bottom - top, right - left
+
+    def _levels_of(self, key: Key) -> list[Tensor]:
+        if key in self._levels:
+            self._levels.move_to_end(key)
+            return self._levels[key]
+        _, _, height, width = part = self._part(key)
+        image, _ = self.imagery.read(key[0], *part)
+        down, right = -height % self.multiple, -width % self.multiple
+        mode = "reflect" if down < height and right < width else "edge"
+        image = np.pad(image, ((0, down), (0, right), (0, 0)), mode=mode)  # type: ignore[call-overload]
+        levels = [level.half() for level in self.features(to_float(image))]
+        self._levels[key] = levels
+        self._held += _bytes(levels)
+        while self._held > self.memory and len(self._levels) > 1:
+            self._held -= _bytes(self._levels.popitem(last=False)[1])
+        return levels
+
+    def _read_at(self, image: str, pixels: Sequence[tuple[int, int]]) -> None:
+        """Read what features of points are missing."""
+        missing: dict[Key, list[tuple[int, int]]] = {}
+        for row, col in pixels:
+            if (image, row, col) not in self._points:
+                missing.setdefault((image, row // WINDOW, col // WINDOW), []).append((row, col))
+        for key, those in missing.items():
+            top, left, _, _ = self._part(key)
+            levels = [level.float() for level in self._levels_of(key)]
+            rows, cols = (torch.tensor([p[k] - (top, left)[k] for p in those]) for k in (0, 1))
+            for at, values in zip(those, read_at(levels, rows, cols), strict=True):
+                self._points[image, *at] = values
+
+    # The fit
+
+    def learn(self, points: Pixels) -> bool:
+        """Fit the probe to the points, beginning with the last fit. Returns False if there are not two classes."""
+        with self._lock, torch.no_grad():
+            labels, places = [], []
+            for image, those in points.items():
+                if image in self.imagery.pictures:
+                    self._read_at(image, list(those))
+                    places += [(image, *at) for at in those]
+                    labels += [said.label for said in those.values()]
+            present = sorted(set(labels))
+            if len(present) < 2:
+                self.fit = None
+                self.painted.clear()
+                self._candidates.clear()
+                return False
+            x = torch.stack([self._points[place] for place in places])
+            y = torch.tensor([present.index(label) for label in labels])
+            last = self.fit
+            strength, count = (0.0, 0) if last is None else (last.strength, last.count)
+            if not (last and last.present == present and count <= len(y) < GROWN * count):
+                names = {image: k for k, image in enumerate(points)}
+                groups = [(names[p[0]], label) for p, label in zip(places, labels, strict=True)]
+                strength, count = choose_strength(x, y, len(present), held_out(groups)), len(y)
+            start = (last.weight, last.bias) if last and last.present == present else None
+            weight, bias = solve(x, y, len(present), strength, start=start)
+            version = 1 if last is None else last.version + 1
+            self.fit = Fit(version, present, weight, bias, strength, count)
+            self._candidates.clear()
+            return True
+
+    # Maps
+
+    def paint(self, keys: Iterable[Key], most: int | None = None) -> int:
+        """Map windows that the last fit has not mapped yet, `most` of them. Returns how many."""
+        done = 0
+        for key in keys:
+            if most is not None and done >= most:
+                break
+            with self._lock:
+                fit = self.fit
+                if fit is None:
+                    break
+                if key not in self.painted or self.painted[key].version != fit.version:
+                    self._paint(key, fit)
+                    done += 1
+        return done
+
+    @torch.inference_mode()
+    def _paint(self, key: Key, fit: Fit) -> None:
+        image, i, j = key
+        top, left, height, width = self._part(key)
+        levels = [level.float()[None] for level in self._levels_of(key)]
+        with torch.no_grad():
+            self.probe.weight.data, self.probe.bias.data = fit.weight, fit.bias
+            logits = self.probe.logits(levels)[0]
+        rows, cols = i * WINDOW - top, j * WINDOW - left
+        own = logits[:, rows : min(rows + WINDOW, height), cols : min(cols + WINDOW, width)]
+        _, valid = self.imagery.read(image, i * WINDOW, j * WINDOW, *own.shape[1:])
+        probability, best = own.softmax(0).max(0)
+        label = np.asarray(fit.present, np.uint8)[best.numpy()]
+        label[~valid] = IGNORE_INDEX
+        confidence = (probability.numpy() * 100).round().astype(np.uint8)
+        self.painted[key] = Painted(fit.version, label, confidence)
+        if image not in self._candidates:
+            size = self.imagery.size(image)
+            cell = max(8, math.isqrt(size[0] * size[1] // 250_000))
+            self._candidates[image] = Candidates(size, cell)
+        self._candidates[image].add(i * WINDOW, j * WINDOW, own, valid)
+
+    def tile(self, image: str, factor: int, row: int, col: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+        """What is mapped of (256, 256) pixels that begin at (row, col), each of factor × factor of the image's.
+
+        Returns label and confidence (256, 256), 255 where nothing is mapped; None if all of it is.
+        """
+        label = np.full((WINDOW, WINDOW), IGNORE_INDEX, np.uint8)
+        confidence = np.zeros((WINDOW, WINDOW), np.uint8)
+        found = False
+        for i in range(row // WINDOW, row // WINDOW + factor):
+            for j in range(col // WINDOW, col // WINDOW + factor):
+                there = self.painted.get((image, i, j))
+                if there is None:
+                    continue
+                found = True
+                values = there.label[::factor, ::factor]
+                y, x = (i * WINDOW - row) // factor, (j * WINDOW - col) // factor
+                here = slice(y, y + values.shape[0]), slice(x, x + values.shape[1])
+                label[here], confidence[here] = values, there.confidence[::factor, ::factor]
+        return (label, confidence) if found else None
+
+    def areas(self, classes: int, image: str | None = None) -> list[int]:
+        """Pixels of each class in what is mapped, of one image or all."""
+        counts = np.zeros(256, np.int64)
+        for key, there in list(self.painted.items()):
+            if image in (None, key[0]):
+                counts += np.bincount(there.label.ravel(), minlength=256)
+        return [int(n) for n in counts[:classes]]
+
+    def label_at(self, image: str, row: int, col: int) -> int | None:
+        """The map's class of a pixel; None where there is none."""
+        there = self.painted.get((image, row // WINDOW, col // WINDOW))
+        label = IGNORE_INDEX if there is None else int(there.label[row % WINDOW, col % WINDOW])
+        return None if label == IGNORE_INDEX else label
+
+    # Where to click
+
+    def posterior(self, image: str, row: int, col: int) -> list[tuple[int, float]]:
+        """(class, probability) of a pixel, the likeliest first. Raises ValueError without a fit."""
+        with self._lock, torch.no_grad():
+            if self.fit is None:
+                raise ValueError("there is no fit yet")
+            self._read_at(image, [(row, col)])
+            values = self._points[image, row, col]
+            p = (values @ self.fit.weight.T + self.fit.bias).softmax(0)
+            order = p.argsort(descending=True)
+            return [(self.fit.present[int(k)], float(p[k])) for k in order]
+
+    def suggest(
+        self, points: Pixels, names: Sequence[str], skipped: Iterable[tuple[str, int, int]]
+    ) -> Suggested | None:
+        """The best place for the next click, by `suggest`'s choice among what is mapped; None if there is none.
+
+        Args:
+            points: that there are.
+            names: of the classes.
+            skipped: places that were offered and passed by.
+        """
+        with self._lock:
+            images = list(self._candidates)
+            passed: dict[str, list[tuple[int, int]]] = {image: list(points.get(image, {})) for image in images}
+            for image, row, col in skipped:
+                passed.setdefault(image, []).append((row, col))
+            found = []
+            for image in images:
+                best = self._candidates[image].best()[:4000]
+                for row, col in passed[image]:
+                    best = best[np.hypot(best["row"] - row, best["col"] - col) >= APART]
+                found.append(best)
+            chosen = choose(found, 1, [0.0] * len(found))
+            if not chosen:
+                return None
+            k, pixel = chosen[0]
+            row, col = int(pixel["row"]), int(pixel["col"])
+            (first, p), (second, q), *_ = self.posterior(images[k], row, col)
+            reason = f"{names[first]} or {names[second]}? {100 * p:.0f} to {100 * q:.0f} %"
+            return Suggested(images[k], row, col, reason)
+
+    def check_point(self, taken: Sequence[Pixels], draw: np.random.Generator) -> Suggested | None:
+        """A random pixel of a random class of the map, none of those taken; None if nothing is mapped.
+
+        Every class is asked for equally often, every pixel of it is equally likely.
+        """
+        with self._lock:
+            keys = sorted(self.painted)
+            counts = np.array([np.bincount(self.painted[k].label.ravel(), minlength=256) for k in keys]).reshape(
+                -1, 256
+            )
+            counts[:, IGNORE_INDEX] = 0
+            there = np.flatnonzero(counts.sum(0))
+            if not len(there):
+                return None
+            for _ in range(100):
+                label = int(draw.choice(there))
+                number = int(draw.integers(counts[:, label].sum()))
+                k = int(np.searchsorted(counts[:, label].cumsum(), number, side="right"))
+                image, i, j = keys[k]
+                inside = np.flatnonzero(self.painted[keys[k]].label.ravel() == label)
+                place = int(draw.choice(inside))
+                width = self.painted[keys[k]].label.shape[1]
+                row, col = i * WINDOW + place // width, j * WINDOW + place % width
+                if not any((row, col) in pixels.get(image, {}) for pixels in taken):
+                    weight = float(counts[:, label].sum() * len(there))
+                    return Suggested(image, row, col, "check point: what is here?", True, label, weight)
+            return None
+
+
+def _bytes(levels: Iterable[Tensor]) -> int:
+    return sum(level.numel() * level.element_size() for level in levels)

@@ -1,0 +1,167 @@
+"""The map follows the points: the probe's own fit and logits, window by window."""
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from folders import save_tif
+
+from sparse_seg.annotate import maps as module
+from sparse_seg.annotate.imagery import Imagery
+from sparse_seg.annotate.journal import Label, Pixels
+from sparse_seg.annotate.maps import WINDOW, Maps
+from sparse_seg.networks.build import NormalisedNetwork, create
+
+NAMES = ["Water", "Land", "Road"]
+
+
+@pytest.fixture(scope="module")
+def network() -> NormalisedNetwork:
+    torch.manual_seed(0)
+    return create("probe", "resnet18", None, classes=3)
+
+
+def halves(height: int, width: int) -> np.ndarray:
+    """Left dark, right light, a stripe of red in the middle."""
+    image = np.full((height, width, 3), 40, np.uint8)
+    image[:, width // 2 :] = 210
+    image[:, width // 2 - 20 : width // 2 + 20] = (200, 40, 40)
+    noise = np.random.default_rng(0).integers(0, 12, image.shape, np.uint8)
+    return image + noise
+
+
+def clicked(image: str, *points: tuple[int, int, int]) -> Pixels:
+    return {image: {(row, col): Label(label) for row, col, label in points}}
+
+
+POINTS = clicked(
+    "a", (10, 10, 0), (200, 40, 0), (280, 90, 0), (20, 380, 1), (250, 300, 1), (60, 330, 1), (20, 200, 2),
+    (220, 205, 2), (290, 190, 2),
+)  # fmt: skip
+
+
+@pytest.fixture
+def maps(tmp_path: Path, network: NormalisedNetwork) -> Maps:
+    PIL.Image.fromarray(halves(300, 400)).save(tmp_path / "a.png")
+    return Maps(Imagery({"a": tmp_path / "a.png"}), network)
+
+
+def test_the_map_says_what_was_clicked(maps: Maps) -> None:
+    assert not maps.learn(clicked("a", (1, 1, 0), (5, 5, 0)))
+    assert maps.learn(POINTS)
+    assert maps.paint(maps.windows("a")) == 4
+    assert maps.paint(maps.windows("a")) == 0
+    for (row, col), said in POINTS["a"].items():
+        assert maps.label_at("a", row, col) == said.label
+    counts = maps.areas(3)
+    assert sum(counts) == 300 * 400
+    assert counts == maps.areas(3, "a")
+    assert counts[0] > 50_000
+    assert counts[2] < 25_000
+
+
+def test_a_view_is_mapped_from_its_middle(maps: Maps) -> None:
+    assert maps.in_view("a", 0, 0, 100, 100) == [("a", 0, 0)]
+    assert maps.in_view("a", 150, 300, 150, 100) == [("a", 0, 1), ("a", 1, 1)]
+    assert maps.in_view("a", -50, -50, 100, 100) == [("a", 0, 0)]
+    assert len(maps.in_view("a", 0, 0, 300, 400)) == 4
+
+
+def test_windows_meet_without_a_seam_where_the_encoder_sees_enough(maps: Maps) -> None:
+    maps.learn(POINTS)
+    maps.paint(maps.windows("a"))
+    above, below = maps.painted["a", 0, 0], maps.painted["a", 1, 0]
+    assert above.label.shape == (WINDOW, WINDOW)
+    assert below.label.shape == (300 - WINDOW, WINDOW)
+    assert np.mean(above.label[-1] == below.label[0]) > 0.9
+
+
+def test_a_fit_begins_with_the_last_one_and_a_new_class_is_learned(maps: Maps) -> None:
+    maps.learn({"a": {at: said for at, said in POINTS["a"].items() if said.label < 2}})
+    maps.paint(maps.windows("a"))
+    assert maps.areas(3)[2] == 0
+    maps.learn(POINTS)
+    maps.paint(maps.windows("a"))
+    assert maps.areas(3)[2] > 0
+    assert maps.fit is not None
+    before = maps.fit
+    more = {"a": POINTS["a"] | {(100, 100): Label(0)}}
+    maps.learn(more)
+    assert maps.fit.version == before.version + 1
+    assert maps.fit.strength == before.strength
+
+
+def test_next_is_the_least_certain_place_that_has_no_point(maps: Maps) -> None:
+    assert maps.suggest(POINTS, NAMES, []) is None
+    maps.learn(POINTS)
+    maps.paint(maps.windows("a"))
+    first = maps.suggest(POINTS, NAMES, [])
+    assert first is not None
+    best = maps.posterior("a", first.row, first.col)
+    assert maps.posterior("a", 10, 10)[0][1] > best[0][1]
+    assert (
+        first.reason
+        == f"{NAMES[best[0][0]]} or {NAMES[best[1][0]]}? {100 * best[0][1]:.0f} to {100 * best[1][1]:.0f} %"
+    )
+    second = maps.suggest(POINTS, NAMES, [("a", first.row, first.col)])
+    assert second is not None
+    assert np.hypot(first.row - second.row, first.col - second.col) >= module.APART
+
+
+def test_check_points_ask_for_every_class_alike_with_their_weight(maps: Maps) -> None:
+    draw = np.random.default_rng(0)
+    assert maps.check_point([], draw) is None
+    maps.learn(POINTS)
+    maps.paint(maps.windows("a"))
+    areas = maps.areas(3)
+    asked = [maps.check_point([POINTS], draw) for _ in range(150)]
+    counts = np.zeros(3, int)
+    for place in asked:
+        assert place is not None
+        assert place.check
+        assert maps.label_at(place.image, place.row, place.col) == place.predicted
+        assert place.weight == areas[place.predicted] * 3
+        assert (place.row, place.col) not in POINTS["a"]
+        counts[place.predicted] += 1
+    assert counts.min() > 30
+
+
+def test_tiles_show_the_map_at_any_zoom_and_nothing_where_there_is_none(maps: Maps) -> None:
+    assert maps.tile("a", 1, 0, 0) is None
+    maps.learn(POINTS)
+    maps.paint([("a", 0, 0), ("a", 0, 1)])
+    whole = maps.tile("a", 2, 0, 0)
+    assert whole is not None
+    label, _ = whole
+    assert (label[:128, :128] == maps.painted["a", 0, 0].label[::2, ::2]).all()
+    assert (label[128:] == 255).all()
+    assert maps.tile("a", 1, WINDOW, 0) is None
+    right = maps.tile("a", 1, 0, WINDOW)
+    assert right is not None
+    assert (right[0][:, 400 - WINDOW :] == 255).all()
+
+
+def test_nodata_is_not_mapped_and_never_asked_for(tmp_path: Path, network: NormalisedNetwork) -> None:
+    image = halves(300, 400).transpose(2, 0, 1).copy()
+    image[:, :, :100] = 0
+    save_tif(tmp_path / "a.tif", image, nodata=0)
+    maps = Maps(Imagery({"a": tmp_path / "a.tif"}), network)
+    points = clicked("a", (10, 120, 0), (200, 140, 0), (20, 380, 1), (250, 300, 1))
+    maps.learn(points)
+    maps.paint(maps.windows("a"))
+    assert maps.label_at("a", 50, 50) is None
+    assert sum(maps.areas(2)) == 300 * 300
+    place = maps.suggest(points, NAMES, [])
+    assert place is not None
+    assert place.col >= 100
+
+
+def test_features_are_held_up_to_a_limit(tmp_path: Path, network: NormalisedNetwork) -> None:
+    PIL.Image.fromarray(halves(600, 800)).save(tmp_path / "a.png")
+    maps = Maps(Imagery({"a": tmp_path / "a.png"}), network, memory=20 * 2**20)
+    maps.learn(clicked("a", (10, 10, 0), (500, 700, 1)))
+    maps.paint(maps.windows("a"))
+    assert len(maps.painted) == 12
+    assert maps._held <= 20 * 2**20
