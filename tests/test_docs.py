@@ -43,7 +43,14 @@ NOT_RUN = {
         "needs trained networks",
 }  # fmt: skip
 """Command → why no test runs it. Each must stand on some page."""
-SCRIPTS = ("docs/words.py", "docs/results/pairs.py", "docs/results/clicks.py compare")
+SCRIPTS = (
+    "docs/words.py",
+    "docs/results/clicks.py compare",
+    "docs/results/pairs.py",
+    "docs/results/roads.py",
+    "docs/results/flips.py",
+    "docs/results/shares.py",
+)
 """Scripts that tests run: test_words_are_those_of_conf here, and test_measured.py."""
 COMMAND = re.compile(r"(\.venv/bin/)?(python3? |make |pip |train\.py )")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -1,6 +1,7 @@
 """What the average over the eight flips and rotations adds: finished runs, scored on their validation images anew.
 
     python docs/results/flips.py RUN… > flips.jsonl
+    python docs/results/flips.py table flips.jsonl > flips.md
 
 A line per run: which it is, the mIoU and each class's IoU of the network as it is, and with the averaged posterior,
 both at the training size and in the run's precision. The weights are those of the last epoch, so the first mIoU is the
@@ -16,12 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from tabulate import tabulate
 
 from sparse_seg import metrics
 from sparse_seg.errors import UserError
 from sparse_seg.networks.flips import averaged_posterior
 from sparse_seg.networks.found import find_checkpoint
 from sparse_seg.networks.trained import load_trained
+from sparse_seg.report.cells import shown
+from sparse_seg.report.intervals import estimate
 from sparse_seg.runs import build
 from sparse_seg.runs.sources import image_set
 
@@ -71,6 +75,26 @@ def remark(line: dict[str, Any], epochs: int) -> str | None:
     return None
 
 
+CELL = ("method", "prior", "loss", "points", "split", "encoder", "size")
+
+
+def table(path: Path) -> str:
+    """The lines of a file as a table in Markdown: a row per cell, means over seeds."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for line in sorted(lines, key=lambda line: [str(line[axis]) for axis in (*CELL, "fold", "seed")]):
+        cells.setdefault(tuple(line[axis] for axis in CELL), []).append(line)
+    rows = []
+    for cell, found in cells.items():
+        plain, flips = ([line[f"miou_{way}"] for line in found] for way in ("plain", "flips"))
+        gain = estimate(100 * (b - a) for a, b in zip(plain, flips, strict=True))
+        figures = [shown(estimate(plain), "{:.4f}"), shown(estimate(flips), "{:.4f}"), shown(gain, "{:+.1f}")]
+        rows.append([*cell, *(figure.text for figure in figures), len(found)])
+    headers = (*CELL, "mIoU", "with eight flips", "difference, pp", "seeds")
+    note = "± is half the 95 % interval of the mean over seeds (t distribution); differences are of the same run."
+    return tabulate(rows, headers, "github", disable_numparse=True) + f"\n\n{note}"
+
+
 def main(runs: list[Path]) -> None:
     if unfinished := [run for run in runs if not (run / "result.json").is_file()]:
         sys.exit(f"{unfinished[0]} has no result.json: it is no run's folder, or not finished")
@@ -86,6 +110,9 @@ def main(runs: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) < (3 if sys.argv[1:2] == ["table"] else 2):
         sys.exit(__doc__)
-    main([Path(run) for run in sys.argv[1:]])
+    if sys.argv[1] == "table":
+        print(table(Path(sys.argv[2])))
+    else:
+        main([Path(run) for run in sys.argv[1:]])

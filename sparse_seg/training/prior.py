@@ -118,7 +118,7 @@ def expectation_maximisation(posterior: Tensor, own: Tensor, steps: int = STEPS)
     Example:
         >>> posterior = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.9, 0.1]], dtype=torch.float64)
         >>> expectation_maximisation(posterior, torch.tensor([0.5, 0.5])).round(decimals=2).tolist()
-        [0.85, 0.15]
+        [0.95, 0.05]
     """
     has = own > 0
     likelihood = posterior[:, has] / own[has]

@@ -23,6 +23,8 @@ Printed = Callable[..., str]
 
 CPU = ("report", "tile_cv", "--results", "docs/results/cpu.jsonl")
 SPLITS = ("splits", "--results", "docs/results/splits.jsonl")
+METHODS = ("methods", "report", "splits", "--results", "docs/results/methods.jsonl")
+BRASILIA = ("brasilia", "brasilia-clicks", "--results", "docs/results/brasilia.jsonl")
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def test_the_tables_are_those_that_keeping_writes(printed: Printed) -> None:
         assert Path("docs/results", name).read_bytes() == (RESULTS / name).read_bytes()
 
 
-@pytest.mark.parametrize(("words", "table"), [(CPU, "cpu"), (SPLITS, "splits")])
+@pytest.mark.parametrize(
+    ("words", "table"), [(CPU, "cpu"), (SPLITS, "splits"), (METHODS, "methods"), (BRASILIA, "brasilia")]
+)
 def test_the_tables_are_those_of_the_kept_runs(words: Sequence[str], table: str, printed: Printed) -> None:
     assert printed(*words, "--format", "markdown") == (RESULTS / f"{table}.md").read_text()
 
@@ -75,6 +79,8 @@ def test_the_kept_runs_are_printed_as_ever(words: Sequence[str], digest: str, pr
         ("splits", ["splits"]),
         ("causes", ["causes"]),
         ("clicks", ["clicks", "clicks-entropy", "clicks-errors"]),
+        ("methods", ["methods", "report", "splits"]),
+        ("brasilia", ["brasilia", "brasilia-clicks"]),
     ],
 )
 def test_the_csv_is_that_of_the_kept_runs(name: str, studies: list[str], tmp_path: Path) -> None:
@@ -84,7 +90,10 @@ def test_the_csv_is_that_of_the_kept_runs(name: str, studies: list[str], tmp_pat
     assert (tmp_path / f"{name}.csv").read_text() == (RESULTS / f"{name}.csv").read_text()
 
 
-@pytest.mark.parametrize(("name", "words"), [("clicks", ["compare", RESULTS / "clicks.jsonl"]), ("pairs", [])])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("clicks", ["compare", RESULTS / "clicks.jsonl"]), ("flips", ["table", RESULTS / "flips.jsonl"]), ("pairs", [])],
+)
 def test_the_tables_of_differences_are_those_of_their_runs(name: str, words: list[str | Path]) -> None:
     command = [sys.executable, "-W", "error", RESULTS / f"{name}.py", *words]
     made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -94,7 +103,10 @@ def test_the_tables_of_differences_are_those_of_their_runs(name: str, words: lis
 def test_the_text_quotes_the_tables() -> None:
     """A mean with its ±, or an interval with both ends, must stand in a table as it is quoted."""
     text = re.sub(r"^ {4}.*$|\(\S+\.png\)|arXiv \S+", "", (RESULTS / "README.md").read_text(), flags=re.M)
-    made = ("tables.md", "pairs.md", "cpu.md", "splits.md", "clicks.md")
+    made = [
+        f"{name}.md"
+        for name in ("tables", "pairs", "cpu", "splits", "clicks", "methods", "brasilia", "flips", "shares")
+    ]
     tables = "".join((RESULTS / name).read_text() for name in made).replace("-", "−")
     text, tables = (" ".join(t.split()) for t in (text, tables))
     quoted = re.findall(r"[+−]?\d+\.\d+(?: (?:±|to) [+−]?\d+\.\d+)*", text)

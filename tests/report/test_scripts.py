@@ -1,5 +1,6 @@
 """The scripts of docs/results that read finished runs."""
 
+import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -76,3 +77,38 @@ def test_flips_say_where_a_line_is_not_of_the_last_epoch() -> None:
     assert "of epoch 3 of 5" in script("flips").remark(line, 5)
     assert script("flips").remark(line, 3) is None
     assert "scored 0.5100" in script("flips").remark(line | {"miou_plain": 0.51}, 3)
+
+
+def test_flips_make_a_table_of_cells(tmp_path: Path) -> None:
+    cell = {"method": "points", "prior": "none", "loss": "ce", "points": 20, "split": "random", "fold": None}
+    cell |= {"encoder": "resnet18", "size": 64}
+    found = [(0, 0.50, 0.52), (1, 0.54, 0.55)]
+    lines = [json.dumps(cell | {"seed": s, "miou_plain": a, "miou_flips": b}) for s, a, b in found]
+    (tmp_path / "flips.jsonl").write_text("\n".join(lines) + "\n")
+    (row,) = [line for line in script("flips").table(tmp_path / "flips.jsonl").splitlines() if "resnet18" in line]
+    cells = [part.strip() for part in row.strip("|").split("|")]
+    assert cells[-1] == "2"
+    assert [part.split(" ± ")[0] for part in cells[-4:-1]] == ["0.5200", "0.5350", "+1.5"]
+
+
+def test_shares_are_held_against_those_of_the_masks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = trained(*TINY, "prior=estimated", "logger=none", "callbacks.panels=null", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shares = script("shares")
+    before, after = shares.errors(folder)
+    assert before > 0
+    assert after > 0
+    cfg = shares.OmegaConf.load(folder / "config.yaml").config
+    cfg.points = "all"
+    true = shares.true_shares(shares.build.data_module(cfg, shares.image_set(cfg)))
+    with (folder / "shares.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row | {"estimated": true[row["image"], row["class"]]} for row in csv.DictReader(file)]
+    with (folder / "shares.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert shares.errors(folder) == (pytest.approx(before), pytest.approx(0, abs=1e-12))
+    shares.main([folder])
+    assert f"| {before:.3f}" in capsys.readouterr().out

@@ -23,7 +23,7 @@ def test_each_argument_of_folder_is_one_key_of_its_yaml_with_the_same_default() 
 
 
 def test_the_data_module_is_given_the_rest() -> None:
-    usual = {"_target_", "size", "batch_size", "val_fraction", "split_seed", "val_tiles", "fold", "num_workers"}
+    usual = {"_target_", "size", "crop", "batch_size", "val_fraction", "split_seed", "val_tiles", "fold", "num_workers"}
     assert set(of_data_module(FOLDER)) == usual | {"cache_dir", "allow_empty_classes"}
 
 
