@@ -57,10 +57,10 @@ def _probe_once(network: NormalisedNetwork, data: SparsePointsDataModule, folder
     assert isinstance(probe, Probe)
     features = Features(probe, network.mean, network.std, folder)
     gathered = gather(features, data.training_examples(), len(data.train_indices))
-    _, (weight, bias), _ = estimate(gathered, len(LAND_COVER))
+    fit = estimate(gathered, len(LAND_COVER)).probe
+    assert fit is not None
+    probe.take(fit)
     with torch.no_grad():
-        probe.weight.copy_(weight)
-        probe.bias.copy_(bias)
         shown = itertools.chain((image for _, image, _, _ in data.training_examples()), data.validation_arrays()[0])
         for image in shown:
             probe.logits([level[None] for level in features(to_float(image))]).argmax(1)

@@ -1,6 +1,7 @@
 """A linear probe: a frozen encoder, and one linear layer that sees all of its levels at a pixel."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import segmentation_models_pytorch as smp
@@ -15,6 +16,21 @@ DEPTH = 5
 AROUND = 9
 """Side in pixels of the neighbourhood whose mean and deviation are features."""
 ITERATIONS = 80
+
+
+class Fit(NamedTuple):
+    """A layer that was solved for.
+
+    weight: (C, F) float32. bias: (C,) float32. strength: of the L2 term. loss: mean cross-entropy, a scalar. pixels:
+    how many it learned from. seconds: that reading their features took.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    loss: Tensor
+    pixels: int
+    seconds: float
 
 
 class Probe(nn.Module):
@@ -46,6 +62,12 @@ class Probe(nn.Module):
         super().train(mode)
         self.encoder.eval()
         return self
+
+    @torch.no_grad()
+    def take(self, fit: Fit) -> None:
+        """Make a layer that was solved for this one's."""
+        self.weight.copy_(fit.weight)
+        self.bias.copy_(fit.bias)
 
     @torch.no_grad()
     def levels(self, image: Tensor) -> list[Tensor]:

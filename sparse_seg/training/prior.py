@@ -6,13 +6,15 @@ says of all of its pixels, by expectation maximisation (Saerens, Latinne, Decaes
 """
 
 import copy
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_seg.classes import IGNORE_INDEX, Image, Mask
@@ -20,7 +22,7 @@ from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
 from sparse_seg.networks.build import NormalisedNetwork
 from sparse_seg.networks.features import Features
-from sparse_seg.networks.probe import Probe, choose_strength, held_out, read_at, solve
+from sparse_seg.networks.probe import Fit, Probe, choose_strength, held_out, read_at, solve
 from sparse_seg.tensors import to_float
 from sparse_seg.training.shares import Shares, own_shares
 
@@ -42,7 +44,7 @@ class Gathered:
 
     names: of the images. features: (N, F) of the labelled pixels, labels: (N,), image: (N,) row of `names`.
     grid: (M, F) float16 of the pixels that stand for the ground, grid_image: (M,). full: (images,) bool, which have
-    their full masks. of: training sample → row of `names`.
+    their full masks. of: training sample → row of `names`. seconds: that reading took.
     """
 
     names: list[str]
@@ -53,12 +55,25 @@ class Gathered:
     grid_image: Tensor
     full: Tensor
     of: Tensor
+    seconds: float
 
     def own(self, classes: int) -> Tensor:
         """(images, C) float64: shares of the labelled pixels."""
         counts = torch.zeros(len(self.names), classes, dtype=torch.float64)
         counts.index_put_((self.image, self.labels), torch.ones(1, dtype=torch.float64), accumulate=True)
         return counts / counts.sum(1, keepdim=True).clamp(min=1)
+
+    def fit(self, layer: tuple[Tensor, Tensor], strength: float, shares: Shares | None) -> Fit:
+        """What became of solving for a layer with the logits moved by `shares`."""
+        weight, bias = layer
+        logits = self.features @ weight.T + bias
+        moved = logits if shares is None else logits + shares.per_image[self.image]
+        return Fit(weight, bias, strength, F.cross_entropy(moved, self.labels), len(self.labels), self.seconds)
+
+    def strength(self, classes: int) -> float:
+        """Of the L2 term: the one that does best on a fifth of the labelled pixels of each image and class."""
+        held = held_out(list(zip(self.image.tolist(), self.labels.tolist(), strict=True)))
+        return choose_strength(self.features, self.labels, classes, held)
 
 
 Example = tuple[str, Image, Mask, bool]
@@ -73,6 +88,7 @@ def gather(features: Features, examples: Iterable[Example], count: int) -> Gathe
         examples: the training samples, in order.
         count: how many there are; 0: there is no grid.
     """
+    started = time.perf_counter()
     names: dict[str, int] = {}
     found: dict[str, list[Tensor]] = {"features": [], "labels": [], "image": [], "grid": [], "grid_image": []}
     full: dict[int, bool] = {}
@@ -93,7 +109,8 @@ def gather(features: Features, examples: Iterable[Example], count: int) -> Gathe
         found["grid"].append(read_at(levels, *grid).half())
         found["grid_image"].append(torch.full((len(grid[0]),), row))
     joined = {key: torch.cat(parts) for key, parts in found.items()}
-    return Gathered(list(names), **joined, full=torch.tensor([full[k] for k in range(len(names))]), of=torch.tensor(of))
+    whole = torch.tensor([full[k] for k in range(len(names))])
+    return Gathered(list(names), **joined, full=whole, of=torch.tensor(of), seconds=time.perf_counter() - started)
 
 
 def _grid(shape: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +148,7 @@ def expectation_maximisation(posterior: Tensor, own: Tensor, steps: int = STEPS)
     return out
 
 
-def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> tuple[Shares, tuple[Tensor, Tensor], float]:
+def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> Shares:
     """Estimate the shares of each image's ground with a probe that learns from the same labelled pixels.
 
     Round one: the probe as trained on the points, and expectation maximisation on the posterior of each image's grid,
@@ -144,11 +161,10 @@ def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> tuple[Shares
         rounds: how many.
 
     Returns:
-        the shares, the last probe's (weight, bias), and the strength of its L2 term.
+        The shares, with the last probe, whose logits are moved by them.
     """
     own = data.own(classes)
-    held = held_out(list(zip(data.image.tolist(), data.labels.tolist(), strict=True)))
-    strength = choose_strength(data.features, data.labels, classes, held)
+    strength = data.strength(classes)
     weight, bias = solve(data.features, data.labels, classes, strength)
     ground = own.clone()
     counts = data.grid_image.bincount(minlength=len(data.names)).tolist()
@@ -169,7 +185,8 @@ def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> tuple[Shares
         weight, bias = solve(
             data.features, data.labels, classes, strength, shares.per_image[data.image], (weight, bias)
         )
-    return Shares(data.names, own, ground, data.of, data.full, strength), (weight, bias), strength
+    shares = Shares(data.names, own, ground, data.of, data.full)
+    return replace(shares, probe=data.fit((weight, bias), strength, shares))
 
 
 def readable_encoder(network: nn.Module) -> nn.Module | None:
@@ -214,7 +231,7 @@ def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds:
     probe = Probe(copy.deepcopy(encoder), len(data.classes)).cpu()
     features = Features(probe, network.mean, network.std, kept_in(network, data))
     gathered = gather(features, data.training_examples(), len(data.train_indices))
-    return estimate(gathered, len(data.classes), rounds)[0]
+    return estimate(gathered, len(data.classes), rounds)
 
 
 def kept_in(network: NormalisedNetwork, data: SparsePointsDataModule) -> Path | None:

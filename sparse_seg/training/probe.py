@@ -1,18 +1,16 @@
 """A linear probe as a method: the encoder stays as it is, and one linear layer is solved for."""
 
 import copy
-import time
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
 from sparse_seg.networks.build import PROBE, NormalisedNetwork
 from sparse_seg.networks.features import Features
-from sparse_seg.networks.probe import Probe, choose_strength, held_out, solve
+from sparse_seg.networks.probe import Fit, Probe, solve
 from sparse_seg.training.prior import Gathered, gather, kept_in, readable_encoder
 from sparse_seg.training.shares import RunningShares, Shares
 from sparse_seg.training.task import Batch, SegmentationTask
@@ -47,33 +45,19 @@ def probe_on(network: nn.Module, classes: int, allow_random: bool, word: str) ->
     return probe
 
 
-def fitted(probe: Probe, data: Gathered, shares: Shares | None, strength: float | None = None) -> tuple[float, Tensor]:
+def fit_of(data: Gathered, classes: int, shares: Shares | None, strength: float | None = None) -> Fit:
     """Solve for the layer of a probe.
 
     Args:
-        probe: whose weight and bias are set.
         data: what `gather` read of the training images.
+        classes: C.
         shares: by which the logits are moved.
-        strength: of the L2 term; None: that of the probe that estimated the shares, else the one that does best on a
-            fifth of the labelled pixels of each image and class.
-
-    Returns:
-        The strength, and the mean cross-entropy, a scalar.
+        strength: of the L2 term; None: the one that does best on a fifth of the labelled pixels of each image and
+            class.
     """
-    classes = len(probe.bias)
-    if strength is None and shares is not None:
-        strength = shares.strength
-    if strength is None:
-        held = held_out(list(zip(data.image.tolist(), data.labels.tolist(), strict=True)))
-        strength = choose_strength(data.features, data.labels, classes, held)
+    strength = data.strength(classes) if strength is None else strength
     offsets = None if shares is None else shares.per_image[data.image]
-    weight, bias = solve(data.features, data.labels, classes, strength, offsets)
-    with torch.no_grad():
-        probe.weight.copy_(weight)
-        probe.bias.copy_(bias)
-        logits = data.features @ weight.T + bias
-        loss = F.cross_entropy(logits if offsets is None else logits + offsets, data.labels)
-    return strength, loss
+    return data.fit(solve(data.features, data.labels, classes, strength, offsets), strength, shares)
 
 
 class ProbeTask(SegmentationTask):
@@ -107,9 +91,9 @@ class ProbeTask(SegmentationTask):
         super().__init__(probe, *args, **kwargs)
         self.automatic_optimization = False
         self.strength = strength
-        self.features_seconds = 0.0
         self._features: Features | None = None
         self._gathered: Gathered | None = None
+        self._fit: Fit | None = None
 
     def use_shares(self, shares: Shares) -> None:
         """As for every method. Raises UserError for shares that follow a network while it learns."""
@@ -131,11 +115,12 @@ class ProbeTask(SegmentationTask):
         data: Any = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, SparsePointsDataModule):
             raise UserError("method=probe reads the images of a SparsePointsDataModule: give one to the trainer")
-        started, network = time.perf_counter(), self.network
+        network = self.network
         assert isinstance(network, NormalisedNetwork)
         self._features = Features(self.probe, network.mean, network.std, kept_in(network, data))
-        self._gathered = gather(self._features, data.training_examples(), count=0)
-        self.features_seconds = time.perf_counter() - started
+        self._fit = None if self.shares is None else self.shares.probe
+        if self._fit is None or self.strength not in (None, self._fit.strength):
+            self._fit, self._gathered = None, gather(self._features, data.training_examples(), count=0)
 
     def forward(self, image: Tensor) -> Tensor:
         if self._features is None:
@@ -149,13 +134,17 @@ class ProbeTask(SegmentationTask):
         """Nothing: the epoch's images were read when it began."""
 
     def on_validation_start(self) -> None:
-        if self._gathered is None:
+        if self._gathered is not None:
+            self._fit = fit_of(self._gathered, len(self.class_names), self.shares, self.strength)
+            self._gathered = None
+        if self._fit is None:
             return
-        self.strength, loss = fitted(self.probe, self._gathered, self.shares, self.strength)
-        self.label_sum = torch.full_like(self.label_sum, len(self._gathered.labels))
-        self.loss_sum = loss.to(self.label_sum) * self.label_sum
-        self._gathered = None
+        self.probe.take(self._fit)
+        self.strength = self._fit.strength
+        self.label_sum = torch.full_like(self.label_sum, self._fit.pixels)
+        self.loss_sum = self._fit.loss.to(self.label_sum) * self.label_sum
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        return {"strength": self.strength, "features_seconds": round(self.features_seconds, 1)}
+        fit = self._fit
+        return {} if fit is None else {"strength": fit.strength, "features_seconds": round(fit.seconds, 1)}

@@ -22,7 +22,7 @@ from sparse_seg.networks.probe import Probe
 from sparse_seg.networks.trained import Trained, load_trained
 from sparse_seg.tensors import to_float
 from sparse_seg.training.prior import gather, kept_in
-from sparse_seg.training.probe import fitted, probe_on
+from sparse_seg.training.probe import fit_of, probe_on
 from sparse_seg.training.shares import own_shares
 from sparse_seg.training.task import Batch, SegmentationTask
 
@@ -109,9 +109,12 @@ class SelfTrainingTask(SegmentationTask):
         network = self._probe[0]
         probe = network.network
         assert isinstance(probe, Probe)
-        features = Features(probe, network.mean, network.std, kept_in(network, data))
-        gathered = gather(features, data.training_examples(), count=0)
-        fitted(probe, gathered, self.shares)
+        fit = None if self.shares is None else self.shares.probe
+        if fit is None:
+            features = Features(probe, network.mean, network.std, kept_in(network, data))
+            gathered = gather(features, data.training_examples(), count=0)
+            fit = fit_of(gathered, len(self.class_names), self.shares)
+        probe.take(fit)
         return network
 
     def _of_run(self, data: SparsePointsDataModule) -> nn.Module:

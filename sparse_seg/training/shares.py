@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
 from sparse_seg.files import replacing
+from sparse_seg.networks.probe import Fit
 from sparse_seg.points.text import nfc, read_text
 
 FLOOR = 0.005
@@ -41,7 +42,7 @@ class Shares:
         ground: likewise, of all pixels, as far as known; equal to `own` where an image has its full mask.
         of: index of each training sample → row.
         full: (N,) bool, which images have their full masks; None: not one of them.
-        strength: of the L2 term of the probe that estimated them, if one did.
+        probe: that estimated them, if one did.
     """
 
     names: Sequence[str]
@@ -49,7 +50,7 @@ class Shares:
     ground: Tensor
     of: Tensor
     full: Tensor | None = None
-    strength: float | None = None
+    probe: Fit | None = None
 
     @property
     def is_known(self) -> bool:
@@ -91,7 +92,7 @@ class RunningShares(Shares):
     """Shares of the ground that follow what the network says of the training images while it learns.
 
     Args:
-        names, own, ground, of, full, strength: as for `Shares`.
+        names, own, ground, of, full, probe: as for `Shares`.
         start: share of all steps before which they move nothing.
         past: what an estimate weighs in the next one, which is made at each epoch's end.
     """

@@ -182,4 +182,4 @@ def test_the_second_probe_of_the_same_images_runs_no_encoder(tmp_path: Path, mon
         assert other.confusion_matrix == first.confusion_matrix
         assert other.train_loss() == first.train_loss()
         assert torch.equal(other.probe.weight, first.probe.weight)
-    assert first.strength == again.strength == first.shares.strength
+    assert first.strength == again.strength == first.shares.probe.strength
