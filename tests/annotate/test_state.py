@@ -10,7 +10,8 @@ from folders import CLASSES, make, save_tif
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparse_seg.annotate.state import OWN, Annotation
+from sparse_seg.annotate.disk import OWN
+from sparse_seg.annotate.state import Annotation
 from sparse_seg.data.classfile import read_classes
 from sparse_seg.data.folder import folder
 from sparse_seg.errors import UserError
