@@ -33,6 +33,7 @@ NOT_RUN = {
     "python3 -m venv .venv": "makes an environment",
     "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu": "downloads",
     "pip install -e .[geo]": "installs",
+    "pip install -e .[annotate]": "installs",
     "pip install -e .[slurm]": "installs",
     "pip install -e .[ray]": "installs",
     "pip install pre-commit": "installs",

@@ -21,7 +21,7 @@ BELOW = {
     "runs": ("training", "networks", "losses", "data", "points", "raster", *BOTTOM),
     "predict": ("training", "networks", "data", "raster", *BOTTOM),
     "suggest": ("predict", "training", "networks", "data", "raster", *BOTTOM),
-    "annotate": ("suggest", "predict", "training", "networks", "data", "points", "raster", *BOTTOM),
+    "annotate": ("suggest", "runs", "predict", "training", "networks", "data", "points", "raster", *BOTTOM),
     "report": BOTTOM,
     "bench": ("runs", "predict", "training", "networks", "losses", "data", "raster", *BOTTOM),
 }

@@ -1,0 +1,189 @@
+"use strict";
+// What the page itself must do: the zooming map, points, keys. All else is HTML that the server makes.
+const $ = (id) => document.getElementById(id);
+const token = new URLSearchParams(location.search).get("token");
+if (token) history.replaceState(null, "", location.pathname); // it is in a cookie from now on
+let shown = null, picked = 0, chosen = null, base = null, over = null, painted = "", busy = false, again = false;
+let wanted = 0, markers = new Map(), target = null, follow = null;
+
+const map = L.map("map", { crs: L.CRS.Simple, attributionControl: false, zoomAnimation: false, fadeAnimation: false,
+  doubleClickZoom: false, boxZoom: false, keyboard: false, zoomSnap: 1 });
+
+async function act(what, words = {}) {
+  const said = await fetch("act", { method: "POST", headers: { "X-Annotate": "1", "Content-Type": "application/json" },
+    body: JSON.stringify({ do: what, ...words }) }).then((r) => r.json()).catch(() => ({ error: "the server is gone" }));
+  if (what !== "view") $("message").textContent = said.error || "";
+  if (what !== "view") await refresh();
+  return !said.error;
+}
+
+async function refresh() {
+  if (busy) { again = true; return; }
+  busy = true;
+  try {
+    do {
+      again = false;
+      const answer = await fetch("state/" + wanted).catch(() => null);
+      if (!answer) $("message").textContent = "the server is gone: start it again, nothing is lost";
+      else if (answer.ok) draw(await answer.json());
+    } while (again);
+  } finally { busy = false; }
+}
+
+function draw(now) {
+  const other = !shown || shown.image !== now.image;
+  shown = now;
+  wanted = now.image;
+  $("title").textContent = now.name + (now.read_only ? " (read-only)" : "");
+  const colouring = document.activeElement && document.activeElement.type === "color";
+  for (const [id, html] of Object.entries(now.panels))
+    if ($(id).said !== html && !(colouring && id === "classes")) $(id).innerHTML = $(id).said = html;
+  if (now.damaged) $("message").textContent = now.damaged;
+  if (other) open(now);
+  points(now);
+  overlay(now);
+  pick(Math.min(picked, Math.max(0, now.names.length - 1)));
+  offer(now);
+}
+
+function open(now) {
+  const scale = 2 ** -now.levels, [height, width] = now.size;
+  map.options.crs = L.extend({}, L.CRS.Simple, { transformation: new L.Transformation(scale, 0, scale, 0) });
+  for (const layer of [base, over]) if (layer) layer.remove();
+  over = null; painted = "";
+  markers.forEach((m) => m.remove()); markers = new Map(); chosen = null;
+  const bounds = L.latLngBounds([0, 0], [height, width]);
+  map.setMinZoom(0).setMaxZoom(now.levels + 5);
+  map.fitBounds(bounds, { animate: false });
+  base = layer("image", 0, now).addTo(map);
+  view();
+}
+
+function layer(kind, version, now) {
+  const [height, width] = now.size;
+  return L.tileLayer(`${kind}/${version}/${now.image}/{z}/{x}/{y}`, { bounds: [[0, 0], [height, width]], minZoom: 0,
+    maxZoom: now.levels + 5, maxNativeZoom: now.levels, noWrap: true, keepBuffer: 3 });
+}
+
+function overlay(now) { // the new map is laid over the old one, which goes when all of it is there
+  const kind = $("confidence").checked ? "confidence" : "map", name = kind + now.painted + "/" + now.image;
+  if (name === painted) return;
+  painted = name;
+  if (!now.painted) { if (over) over.remove(); over = null; return; }
+  const old = over, fresh = layer(kind, now.painted, now);
+  over = fresh.setOpacity($("opacity").value / 100).setZIndex(10).addTo(map);
+  fresh.once("load", () => { if (old) old.remove(); map.getContainer().dataset.painted = now.painted; });
+  if (old) setTimeout(() => old.remove(), 3000);
+}
+
+function points(now) {
+  const there = new Map(now.points.map((p) => [`${now.image}/${p.join("/")}/${now.colours[p[2]]}`, p]));
+  for (const [key, m] of markers) if (!there.has(key)) { m.remove(); markers.delete(key); }
+  for (const [key, [row, col, label, kind]] of there) {
+    if (markers.has(key)) continue;
+    const icon = L.divIcon({ className: "point " + kind, iconSize: [14, 14] });
+    const m = L.marker([row + 0.5, col + 0.5], { icon, draggable: kind === "points" && !now.read_only, title: now.names[label] });
+    const remove = () => act("remove", { image: now.image, row, col, layer: kind });
+    m.addTo(map).getElement().style.background = now.colours[label];
+    m.remove_point = remove;
+    m.on("contextmenu", remove);
+    m.on("click mouseover dragstart", () => choose(m));
+    m.on("dragend", async () => {
+      const to = m.getLatLng();
+      if (!(await act("move", { image: now.image, row, col, to_row: Math.floor(to.lat), to_col: Math.floor(to.lng) })))
+        m.setLatLng([row + 0.5, col + 0.5]);
+    });
+    markers.set(key, m);
+  }
+}
+
+function choose(m) {
+  if (chosen && chosen.getElement()) chosen.getElement().classList.remove("chosen");
+  chosen = m;
+  m.getElement().classList.add("chosen");
+}
+
+function pick(k) {
+  picked = k;
+  document.querySelectorAll("#classes tr").forEach((tr) => tr.classList.toggle("picked", tr.dataset.class === String(k)));
+}
+
+function offer(now) {
+  const place = now.offered && `${now.offered.image}/${now.offered.row}/${now.offered.col}`;
+  if (target && target.place !== place) { target.remove(); target = null; }
+  if (!now.offered) { follow = null; return; }
+  if (now.offered.image !== now.image) { if (follow !== place) { follow = place; go(now.offered.image); } return; }
+  if (!target) {
+    const at = [now.offered.row + 0.5, now.offered.col + 0.5];
+    target = L.circleMarker(at, { radius: 12, color: "#fff", weight: 3, fill: false, interactive: false }).addTo(map);
+    target.place = place;
+    map.setView(at, Math.max(map.getZoom(), now.levels), { animate: false });
+  }
+  follow = place;
+}
+
+function go(k) { wanted = (k + shown.images) % shown.images; refresh(); }
+
+function view() {
+  if (!shown) return;
+  const b = map.getBounds(), row = Math.floor(b.getSouth()), col = Math.floor(b.getWest());
+  act("view", { image: shown.image, row: Math.min(row, Math.floor(b.getNorth())), col,
+    height: Math.ceil(Math.abs(b.getNorth() - b.getSouth())), width: Math.ceil(b.getEast() - b.getWest()) });
+}
+
+function place(label, at) { // a check point is answered by its class, wherever the pointer is
+  const asked = shown.offered;
+  if (asked && asked.check) return act("add", { image: asked.image, row: asked.row, col: asked.col, label, check: true });
+  return act("add", { image: shown.image, row: Math.floor(at.lat), col: Math.floor(at.lng), label });
+}
+
+map.on("moveend", view);
+map.on("click", (e) => { // the middle of the screen's pixel, which may be one of the image's
+  if (!(shown.offered && shown.offered.check)) place(picked, map.containerPointToLatLng(e.containerPoint.add([0.5, 0.5])));
+});
+map.on("contextmenu", (e) => e.originalEvent.preventDefault());
+
+document.addEventListener("click", async (e) => {
+  const b = e.target.closest("button");
+  if (!b) return;
+  const data = { ...b.dataset };
+  if ("do" in data) { const words = { ...data }; delete words.do; if ("theirs" in words) words.theirs = words.theirs === "1"; act(data.do, words); }
+  else if ("pick" in data) { pick(+data.pick); if (shown.offered && shown.offered.check) place(+data.pick); }
+  else if ("image" in data) go(+data.image);
+  else if ("rename" in data) { const name = prompt("name of the class", data.name); if (name !== null) act("name_class", { label: +data.rename, name }); }
+  else if ("newClass" in data) { const name = prompt("name of the new class"); if (name !== null) act("add_class", { name }); }
+  else if (b.id === "previous" || b.id === "following") step(b.id === "previous" ? -1 : 1);
+  b.blur();
+});
+
+function step(by) {
+  const items = [...document.querySelectorAll("#images li")];
+  for (let k = 1; k <= items.length; k++) {
+    const at = (((shown.image + by * k) % items.length) + items.length) % items.length;
+    if (!$("without").checked || items[at].classList.contains("empty")) return go(at);
+  }
+}
+
+document.addEventListener("change", (e) => {
+  if ("colour" in e.target.dataset) { const colour = e.target.value; e.target.blur(); act("colour_class", { label: +e.target.dataset.colour, colour }); }
+  else if (e.target.id === "confidence") overlay(shown);
+  else if (e.target.id === "without") $("images").classList.toggle("without", e.target.checked);
+});
+$("opacity").addEventListener("input", () => over && over.setOpacity($("opacity").value / 100));
+
+document.addEventListener("keydown", (e) => {
+  if (e.target.matches("input:not([type=range]):not([type=checkbox])") || !shown) return;
+  const key = e.key.toLowerCase(), ctrl = e.ctrlKey || e.metaKey;
+  if (ctrl && key === "z") { e.preventDefault(); act(e.shiftKey ? "redo" : "undo"); }
+  else if (ctrl && key === "y") { e.preventDefault(); act("redo"); }
+  else if (ctrl || e.altKey) return;
+  else if (/^[1-9]$/.test(key) && +key <= shown.names.length) { pick(+key - 1); if (shown.offered && shown.offered.check) place(+key - 1); }
+  else if ((key === "delete" || key === "backspace") && chosen) chosen.remove_point();
+  else if (key === "n") act("next");
+  else if (key === "s") act("skip");
+  else if (key === "c") { $("confidence").checked = !$("confidence").checked; overlay(shown); }
+  else if (key === "[" || key === "]") step(key === "[" ? -1 : 1);
+});
+
+new EventSource("events").onmessage = refresh;
+refresh();

@@ -1,0 +1,162 @@
+"""What the page shows beside the image, as HTML. Everything out of files is shown as text."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from sparse_seg.annotate.estimates import Estimate, more_to_halve
+from sparse_seg.annotate.session import Session
+from sparse_seg.palette import hex_colour
+
+Points = Sequence[tuple[float, float]]
+
+
+def panels(session: Session, image: str) -> dict[str, str]:
+    """Id of an element of the page → what stands in it, for one image."""
+    return {
+        "classes": _classes(session, image),
+        "images": _images(session, image),
+        "areas": _areas(session, image),
+        "offer": _offer(session),
+        "checks": _checks(session),
+        "questions": _questions(session),
+        "jobs": _jobs(session),
+    }
+
+
+def button(act: str, text: str, shown: bool = True, **data: object) -> str:
+    """A button that sends a request; data: its words."""
+    words = "".join(f' data-{key.replace("_", "-")}="{escape(str(value))}"' for key, value in data.items())
+    return f'<button data-do="{act}"{words}{"" if shown else " disabled"}>{escape(text)}</button>'
+
+
+def _classes(session: Session, image: str) -> str:
+    state = session.state
+    here, all_, rarest = state.counts(image), state.counts(), state.rarest
+    rows = []
+    for k, row in enumerate(state.classes):
+        key = str(k + 1) if k < 9 else ""
+        mark = '<b class="rare" title="the rarest class">rarest</b>' if k == rarest else ""
+        rows.append(
+            f'<tr data-class="{k}"><td><kbd>{key}</kbd></td>'
+            f'<td><input type="color" value="{hex_colour(row.colour)}" data-colour="{k}"></td>'
+            f'<td><button data-pick="{k}">{escape(row.name)}</button>'
+            f'<button class="small" data-rename="{k}" data-name="{escape(row.name)}" title="rename">✎</button></td>'
+            f"<td>{here[k]}</td><td>{all_[k]}</td><td>{mark}</td></tr>"
+        )
+    head = "<tr><th></th><th></th><th>class</th><th>image</th><th>all</th><th></th></tr>"
+    return f"<table>{head}{''.join(rows)}</table><button data-new-class>new class</button>"
+
+
+def _images(session: Session, image: str) -> str:
+    state, rows = session.state, []
+    points = state.pixels("points")
+    for k, name in enumerate(state.images):
+        count = len(points.get(name, {}))
+        bad = state.imagery.damaged.get(name)
+        kind = " ".join(filter(None, ["here" if name == image else "", "" if count else "empty"]))
+        what = f'<i title="{escape(bad)}">cannot be read</i>' if bad else str(count)
+        rows.append(f'<li class="{kind}"><button data-image="{k}">{escape(name)}</button> {what}</li>')
+    return f"<ul>{''.join(rows)}</ul>"
+
+
+def _areas(session: Session, image: str) -> str:
+    maps, classes = session.maps, session.state.classes
+    if maps is None or maps.fit is None:
+        why = session.problem or "Place points of two classes: the map follows each click."
+        return f"<p>{escape(why)}</p>"
+    rows = []
+    for title, key in (("image", image), ("folder", "")):
+        now = maps.areas(len(classes), key or None)
+        before = session.before.get(key, [])
+        before += [0] * (len(now) - len(before))
+        total, earlier = sum(now) or 1, sum(before)
+        rows.append(f"<tr><th colspan=3>{title}</th></tr>")
+        for row, n, was in zip(classes, now, before, strict=False):
+            change = 100 * (n / total - was / earlier) if earlier else 0.0
+            said = f"{change:+.1f}" if abs(change) >= 0.05 else ""
+            bar = f'<span class="bar" style="width:{100 * n / total:.1f}%;background:{hex_colour(row.colour)}"></span>'
+            rows.append(
+                f'<tr><td>{escape(row.name)}</td><td class="bars">{bar}</td>'
+                f"<td>{100 * n / total:.1f} % <small>{said}</small></td></tr>"
+            )
+    note = "<p><small>shares of what is mapped so far; change since the click</small></p>"
+    return f"<table>{''.join(rows)}</table>{note}"
+
+
+def _offer(session: Session) -> str:
+    place = session.offered
+    if place is None:
+        return ""
+    names = session.state.images
+    kind = "check" if place.check else "next"
+    note = " It is not trained on." if place.check else ""
+    return (
+        f'<p class="{kind}" data-image="{names.index(place.image)}" data-row="{place.row}" data-col="{place.col}">'
+        f"<b>{escape(place.reason)}</b>{note} {escape(place.image)}, row {place.row}, column {place.col}</p>"
+    )
+
+
+def _checks(session: Session) -> str:
+    found = session.estimates()
+    if found is None:
+        every = f"Every {session.every}th next place" if session.every else "No next place"
+        return f"<p>{every} is a check point: random, not trained on. They score the map.</p>"
+    scores, count = found
+    classes = session.state.classes
+    missing = [classes[k].name for k in scores.missing]
+    rows = [("accuracy", scores.accuracy), ("mIoU", scores.miou)]
+    rows += [(f"IoU {row.name}", e) for row, e in zip(classes, scores.iou, strict=True)]
+    rows += [(f"area {row.name}", e) for row, e in zip(classes, scores.area, strict=True)]
+    table = "".join(f"<tr><td>{escape(name)}</td><td>{_percent(e)}</td></tr>" for name, e in rows)
+    need = f"<p>Too few check points yet where the map says {escape(', '.join(missing))}.</p>" if missing else ""
+    more = f"<p>{count} check points; {more_to_halve(count)} more would halve the intervals (95 %).</p>"
+    return f"<table>{table}</table>{more}{need}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
+
+
+def _percent(e: Estimate) -> str:
+    return "–" if math.isnan(e.value) else f"{100 * e.value:.1f} ± {100 * e.half:.1f} %"
+
+
+def curve(points: Points, low: float, high: float) -> str:
+    """A line as SVG; "" of fewer than two points."""
+    if len(points) < 2:
+        return ""
+    left, right = points[0][0], points[-1][0]
+    at = [(200 * (x - left) / (right - left or 1), 60 - 60 * (y - low) / (high - low or 1)) for x, y in points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    return f'<svg viewBox="-2 -2 204 64"><polyline points="{line}"/></svg>'
+
+
+def _questions(session: Session) -> str:
+    said = []
+    if session.trouble:
+        said.append(f"<p>{escape(session.trouble)}</p>")
+    for table, question in session.state.questions.items():
+        said.append(
+            f"<p>{escape(question.text)}</p><p>{button('answer', 'keep what is here', table=table, theirs=0)} "
+            f"{button('answer', 'take the file', question.theirs is not None, table=table, theirs=1)}</p>"
+        )
+    return "".join(said)
+
+
+def _jobs(session: Session) -> str:
+    jobs = session.jobs
+    parts = []
+    for kind, text in (("train", "train"), ("predict", "write maps")):
+        command = jobs.shown(kind)
+        parts.append(button(kind, text, bool(command) and not jobs.running and not session.state.read_only))
+        parts.append(f"<code>{escape(command)}</code>" if command else "")
+    parts.append(button("stop", "stop") if jobs.running else "")
+    parts.append(f"<p><b>{escape(jobs.status)}</b></p>" if jobs.status else "")
+    epochs = jobs.epochs() if jobs.kind else []
+    for key in ("train_loss", "val_miou", "val_accuracy"):
+        line = [(k, row[key]) for k, row in enumerate(epochs, 1) if key in row]
+        if line:
+            values = [y for _, y in line]
+            parts.append(f"<p>{key} {values[-1]:.3f}, epoch {len(line)}</p>{curve(line, min(values), max(values))}")
+    if jobs.lines:
+        parts.append(f"<pre>{escape(chr(10).join(list(jobs.lines)[-8:]))}</pre>")
+    if jobs.kind == "predict" and not jobs.running:
+        parts.append(f"<p>maps: <code>{escape(str(session.state.root / 'maps'))}</code></p>")
+    return "".join(parts)

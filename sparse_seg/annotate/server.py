@@ -1,0 +1,225 @@
+"""The page over HTTP: a few requests with numbers in them, for the page itself and nobody else."""
+
+import asyncio
+import hmac
+import io
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from sparse_seg.annotate.imagery import reduction, tile_of
+from sparse_seg.annotate.panels import panels
+from sparse_seg.annotate.session import Session
+from sparse_seg.errors import UserError
+from sparse_seg.palette import palette
+
+SIDE = 256
+"""Of a tile, in pixels of the screen."""
+OWN = {"page.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+LEAFLET = {"leaflet.js": "text/javascript", "leaflet.css": "text/css"}
+POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+MOST = 10_000
+"""Bytes of a request."""
+
+
+def create_app(session: Session, port: int, token: str = "") -> Starlette:
+    """The page as an application.
+
+    Args:
+        session: what it shows.
+        port: that it is served at; with loopback names it is what a request's host must be, unless there is a token.
+        token: that every request must have, in its address or, from then on, in a cookie; "": none is needed.
+    """
+
+    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        host = request.headers.get("host", "")
+        # A page of another origin whose name is made to lead here has that name as host.
+        if not token and host not in [f"{name}:{port}" for name in LOOPBACK]:
+            return PlainTextResponse("this page is served at 127.0.0.1", 403)
+        given = request.query_params.get("token") or request.cookies.get("token") or ""
+        if token and not hmac.compare_digest(given.encode(), token.encode()):
+            return PlainTextResponse("the address needs the token that the terminal shows: ?token=…", 403)
+        origin = request.headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return PlainTextResponse("pages of other origins cannot talk to this one", 403)
+        if request.method == "POST" and (origin is None or request.headers.get("x-annotate") != "1"):
+            return PlainTextResponse("only the page itself may change something", 403)
+        response = await go_on(request)
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        if token and request.query_params.get("token"):
+            response.set_cookie("token", token, httponly=True, samesite="strict")
+        return response
+
+    async def page(request: Request) -> Response:
+        return FileResponse(Path(__file__).with_name("page.html"), media_type="text/html")
+
+    async def static(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name in LEAFLET:
+            import xstatic.pkg.leaflet
+
+            return FileResponse(Path(xstatic.pkg.leaflet.BASE_DIR) / name, media_type=LEAFLET[name])
+        if name in OWN:
+            return FileResponse(Path(__file__).with_name(name), media_type=OWN[name])
+        return PlainTextResponse("there is no such file", 404)
+
+    async def state(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(shown, session, request.path_params["image"]))
+
+    async def act(request: Request) -> Response:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST:
+                return JSONResponse({"error": "the request is too long"}, 413)
+        try:
+            asked = json.loads(body)
+            if not isinstance(asked, dict):
+                raise UserError("a request is an object")
+            await run_in_threadpool(session.act, asked)
+        except (UserError, UnicodeDecodeError, RecursionError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except ValueError:
+            return JSONResponse({"error": "the request is no JSON"}, 400)
+        return JSONResponse({"now": session.now})
+
+    async def events(request: Request) -> Response:
+        async def changes() -> AsyncIterator[str]:
+            last: Any = None
+            quiet = 0
+            while not await request.is_disconnected():
+                running = session.jobs.running
+                if session.now != last or (running and quiet >= 10):
+                    last, quiet = session.now, 0
+                    yield f"data: {last[0]}.{last[1]}\n\n"
+                elif quiet % 100 == 99:
+                    yield ": still here\n\n"
+                quiet += 1
+                await asyncio.sleep(0.1)
+
+        return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    async def tile(request: Request) -> Response:
+        made = await run_in_threadpool(_tile, session, request.path_params)
+        if made is None:
+            return Response(status_code=204)
+        data, kind = made
+        return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": "private, max-age=600"})
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/static/{name}", static),
+            Route("/state/{image:int}", state),
+            Route("/act", act, methods=["POST"]),
+            Route("/events", events),
+            Route("/{layer}/{version:int}/{image:int}/{z:int}/{x:int}/{y:int}", tile),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
+    )
+
+
+def levels_of(size: tuple[int, int]) -> int:
+    """Zoom at which a pixel of an image of (height, width) is one of the screen; at 0 all of it is one tile.
+
+    Example:
+        >>> levels_of((20_000, 20_000)), levels_of((200, 100))
+        (7, 0)
+    """
+    return max(0, math.ceil(math.log2(max(size) / SIDE)))
+
+
+def shown(session: Session, k: int) -> dict[str, Any]:
+    """What the page shows of the image number k."""
+    state = session.state
+    images = state.images
+    k = k if 0 <= k < len(images) else 0
+    image = images[k]
+    picture = state.imagery.pictures.get(image)
+    size = (picture.height, picture.width) if picture else (1, 1)
+    points = [
+        [row, col, said.label, layer]
+        for layer in ("points", "checks")
+        for (row, col), said in state.pixels(layer).get(image, {}).items()
+    ]
+    offered = session.offered
+    return {
+        "image": k,
+        "images": len(images),
+        "name": image,
+        "damaged": state.imagery.damaged.get(image, ""),
+        "size": size,
+        "levels": levels_of(size),
+        "points": points,
+        "colours": ["#{:02x}{:02x}{:02x}".format(*row.colour) for row in state.classes],
+        "names": [row.name for row in state.classes],
+        "painted": session.painted if session.maps is not None and session.maps.fit is not None else 0,
+        "offered": None
+        if offered is None
+        else {"image": images.index(offered.image), "row": offered.row, "col": offered.col, "check": offered.check},
+        "read_only": state.read_only,
+        "panels": panels(session, image),
+    }
+
+
+def _tile(session: Session, where: dict[str, Any]) -> tuple[bytes, str] | None:
+    state, layer = session.state, where["layer"]
+    images = state.images
+    if layer not in ("image", "map", "confidence") or not 0 <= where["image"] < len(images):
+        return None
+    image = images[where["image"]]
+    if image in state.imagery.damaged:
+        return None
+    height, width = state.imagery.size(image)
+    level = levels_of((height, width)) - where["z"]
+    if not 0 <= level <= 24:
+        return None
+    factor = 1 << level
+    row, col = where["y"] * SIDE * factor, where["x"] * SIDE * factor
+    if not (0 <= row < height and 0 <= col < width):
+        return None
+    if layer == "image":
+        if factor >= reduction((height, width)) and state.imagery.needs_reduction(image):
+            session.wait_until_small(image)
+        pixels, valid = state.imagery.read(
+            image, row, col, min(SIDE * factor, height - row), min(SIDE * factor, width - col), factor
+        )
+        return _encoded(tile_of(pixels), valid)
+    if session.maps is None or (found := session.maps.tile(image, factor, row, col)) is None:
+        return None
+    label, confidence = found
+    there = label != 255
+    if layer == "map":
+        return _encoded(palette([r.colour for r in state.classes])[label], there, png=True)
+    grey = np.repeat(confidence[..., None], 3, axis=2).astype(np.uint16) * 255 // 100
+    return _encoded(grey.astype(np.uint8), there, png=True)
+
+
+def _encoded(rgb: NDArray[np.uint8], valid: NDArray[np.bool_], png: bool = False) -> tuple[bytes, str]:
+    """A tile's file and its format, continued to SIDE by what is transparent."""
+    height, width = valid.shape
+    whole = valid.all() and (height, width) == (SIDE, SIDE)
+    out = io.BytesIO()
+    if whole and not png:
+        PIL.Image.fromarray(rgb).save(out, "JPEG", quality=90)
+        return out.getvalue(), "jpeg"
+    rgba = np.zeros((SIDE, SIDE, 4), np.uint8)
+    rgba[:height, :width, :3], rgba[:height, :width, 3] = rgb, valid * np.uint8(255)
+    PIL.Image.fromarray(rgba).save(out, "PNG", compress_level=1)
+    return out.getvalue(), "png"
