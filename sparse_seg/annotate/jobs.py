@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from concurrent.futures import Future
 from pathlib import Path
 
 from sparse_seg.annotate.state import Annotation
@@ -67,6 +68,8 @@ class Jobs:
                 words.append(f"data.scale=[{','.join(f'{v:g}' for v in state.imagery.scale)}]")
             if any(max(p.height, p.width) > LARGE for p in state.imagery.pictures.values()):
                 words.append("data.tile=256")
+            if 0 in state.counts():  # a class may be named before its first click
+                words.append("data.allow_empty_classes=true")
             words += [f"model.encoder={self.encoder}", f"model.encoder_weights={_quoted(self.weights)}"]
             return [sys.executable, str(TRAIN), *words, f"study={self.study}", *self.more, "experiment=best"]
         if kind == "predict":
@@ -95,17 +98,10 @@ class Jobs:
             self.state.save()
             self.kind, self.command, self._stopped = kind, self.command_of(kind), False
             self.lines.clear()
-            self._child = subprocess.Popen(
-                self.command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                errors="replace",
-                preexec_fn=end_with_parent,
-                env=child_environment(),
-            )
-            threading.Thread(target=self._listen, args=(self._child,), daemon=True).start()
+            started: Future[subprocess.Popen[str]] = Future()
+            threading.Thread(target=self._run, args=(self.command, started), daemon=True).start()
+            self._child = None  # of an earlier job, should this one not start
+            self._child = started.result()
 
     def stop(self) -> None:
         """End the job; training goes on from its last epoch with the same command."""
@@ -135,11 +131,28 @@ class Jobs:
         code = self._child.returncode
         return f"{self.kind}: done" if code == 0 else f"{self.kind}: failed (exit code {code})"
 
-    def _listen(self, child: subprocess.Popen[str]) -> None:
+    def _run(self, command: list[str], started: "Future[subprocess.Popen[str]]") -> None:
+        """Start a child and listen to it, in one thread: Linux ends the child with the thread that started it."""
+        try:
+            child = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                preexec_fn=end_with_parent,
+                env=child_environment(),
+            )
+        except OSError as error:
+            started.set_exception(UserError(f"{self.kind} cannot be started: {error.strerror}"))
+            return
+        started.set_result(child)
         assert child.stdout is not None
         for line in child.stdout:
             self.lines.append(line.rstrip()[:500])
         child.stdout.close()
+        child.wait()
 
     def finished(self) -> Path | None:
         """The folder of the run of this study that was finished last."""

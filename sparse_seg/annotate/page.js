@@ -4,14 +4,15 @@ const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
 if (token) history.replaceState(null, "", location.pathname); // it is in a cookie from now on
 let shown = null, picked = 0, chosen = null, base = null, over = null, painted = "", busy = false, again = false;
-let wanted = 0, markers = new Map(), target = null, follow = null;
+let wanted = 0, markers = new Map(), target = null, follow = null, line = Promise.resolve();
 
 const map = L.map("map", { crs: L.CRS.Simple, attributionControl: false, zoomAnimation: false, fadeAnimation: false,
   doubleClickZoom: false, boxZoom: false, keyboard: false, zoomSnap: 1 });
 
-async function act(what, words = {}) {
-  const said = await fetch("act", { method: "POST", headers: { "X-Annotate": "1", "Content-Type": "application/json" },
-    body: JSON.stringify({ do: what, ...words }) }).then((r) => r.json()).catch(() => ({ error: "the server is gone" }));
+async function act(what, words = {}) { // one after the other, in the order in which they were made
+  const body = JSON.stringify({ do: what, ...words }), headers = { "X-Annotate": "1", "Content-Type": "application/json" };
+  const said = await (line = line.then(() => fetch("act", { method: "POST", headers, body }).then((r) => r.json())
+    .catch(() => ({ error: "the server is gone: start it again, nothing is lost" }))));
   if (what !== "view") $("message").textContent = said.error || "";
   if (what !== "view") await refresh();
   return !said.error;

@@ -61,9 +61,9 @@ def _images(session: Session, image: str) -> str:
 
 
 def _areas(session: Session, image: str) -> str:
-    maps, classes = session.maps, session.state.classes
+    maps, classes = session.follow.maps, session.state.classes
     if maps is None or maps.fit is None:
-        why = session.problem or "Place points of two classes: the map follows each click."
+        why = session.follow.problem or "Place points of two classes: the map follows each click."
         return f"<p>{escape(why)}</p>"
     rows = []
     for title, key in (("image", image), ("folder", "")):

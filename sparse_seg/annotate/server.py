@@ -2,16 +2,11 @@
 
 import asyncio
 import hmac
-import io
 import json
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL.Image
-from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -20,14 +15,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sparse_seg.annotate.imagery import reduction, tile_of
 from sparse_seg.annotate.panels import panels
 from sparse_seg.annotate.session import Session
+from sparse_seg.annotate.tiles import levels_of, tile
 from sparse_seg.errors import UserError
-from sparse_seg.palette import palette
+from sparse_seg.palette import hex_colour
 
-SIDE = 256
-"""Of a tile, in pixels of the screen."""
 OWN = {"page.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
 LEAFLET = {"leaflet.js": "text/javascript", "leaflet.css": "text/css"}
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
@@ -115,8 +108,8 @@ def create_app(session: Session, port: int, token: str = "") -> Starlette:
 
         return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
-    async def tile(request: Request) -> Response:
-        made = await run_in_threadpool(_tile, session, request.path_params)
+    async def picture(request: Request) -> Response:
+        made = await run_in_threadpool(tile, session, request.path_params)
         if made is None:
             return Response(status_code=204)
         data, kind = made
@@ -129,20 +122,10 @@ def create_app(session: Session, port: int, token: str = "") -> Starlette:
             Route("/state/{image:int}", state),
             Route("/act", act, methods=["POST"]),
             Route("/events", events),
-            Route("/{layer}/{version:int}/{image:int}/{z:int}/{x:int}/{y:int}", tile),
+            Route("/{layer}/{version:int}/{image:int}/{z:int}/{x:int}/{y:int}", picture),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
     )
-
-
-def levels_of(size: tuple[int, int]) -> int:
-    """Zoom at which a pixel of an image of (height, width) is one of the screen; at 0 all of it is one tile.
-
-    Example:
-        >>> levels_of((20_000, 20_000)), levels_of((200, 100))
-        (7, 0)
-    """
-    return max(0, math.ceil(math.log2(max(size) / SIDE)))
 
 
 def shown(session: Session, k: int) -> dict[str, Any]:
@@ -167,59 +150,12 @@ def shown(session: Session, k: int) -> dict[str, Any]:
         "size": size,
         "levels": levels_of(size),
         "points": points,
-        "colours": ["#{:02x}{:02x}{:02x}".format(*row.colour) for row in state.classes],
+        "colours": [hex_colour(row.colour) for row in state.classes],
         "names": [row.name for row in state.classes],
-        "painted": session.painted if session.maps is not None and session.maps.fit is not None else 0,
+        "painted": session.follow.painted if session.follow.there else 0,
         "offered": None
         if offered is None
         else {"image": images.index(offered.image), "row": offered.row, "col": offered.col, "check": offered.check},
         "read_only": state.read_only,
         "panels": panels(session, image),
     }
-
-
-def _tile(session: Session, where: dict[str, Any]) -> tuple[bytes, str] | None:
-    state, layer = session.state, where["layer"]
-    images = state.images
-    if layer not in ("image", "map", "confidence") or not 0 <= where["image"] < len(images):
-        return None
-    image = images[where["image"]]
-    if image in state.imagery.damaged:
-        return None
-    height, width = state.imagery.size(image)
-    level = levels_of((height, width)) - where["z"]
-    if not 0 <= level <= 24:
-        return None
-    factor = 1 << level
-    row, col = where["y"] * SIDE * factor, where["x"] * SIDE * factor
-    if not (0 <= row < height and 0 <= col < width):
-        return None
-    if layer == "image":
-        if factor >= reduction((height, width)) and state.imagery.needs_reduction(image):
-            session.wait_until_small(image)
-        pixels, valid = state.imagery.read(
-            image, row, col, min(SIDE * factor, height - row), min(SIDE * factor, width - col), factor
-        )
-        return _encoded(tile_of(pixels), valid)
-    if session.maps is None or (found := session.maps.tile(image, factor, row, col)) is None:
-        return None
-    label, confidence = found
-    there = label != 255
-    if layer == "map":
-        return _encoded(palette([r.colour for r in state.classes])[label], there, png=True)
-    grey = np.repeat(confidence[..., None], 3, axis=2).astype(np.uint16) * 255 // 100
-    return _encoded(grey.astype(np.uint8), there, png=True)
-
-
-def _encoded(rgb: NDArray[np.uint8], valid: NDArray[np.bool_], png: bool = False) -> tuple[bytes, str]:
-    """A tile's file and its format, continued to SIDE by what is transparent."""
-    height, width = valid.shape
-    whole = valid.all() and (height, width) == (SIDE, SIDE)
-    out = io.BytesIO()
-    if whole and not png:
-        PIL.Image.fromarray(rgb).save(out, "JPEG", quality=90)
-        return out.getvalue(), "jpeg"
-    rgba = np.zeros((SIDE, SIDE, 4), np.uint8)
-    rgba[:height, :width, :3], rgba[:height, :width, 3] = rgb, valid * np.uint8(255)
-    PIL.Image.fromarray(rgba).save(out, "PNG", compress_level=1)
-    return out.getvalue(), "png"

@@ -1,0 +1,113 @@
+"""The map that follows the points, in a thread of its own: each change is learned and drawn, the view first."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparse_seg.annotate.state import Annotation
+from sparse_seg.errors import UserError
+
+if TYPE_CHECKING:  # it needs torch
+    from sparse_seg.annotate.maps import Maps
+
+View = tuple[str, int, int, int, int]
+"""Image, and row, column, height and width of the part of it that a person looks at."""
+AHEAD = 48
+"""Windows that are mapped beyond the view, where next places and areas come from."""
+
+
+class Follow:
+    """Keeps a map up to date. `start` loads the encoder and begins, `end` ends it.
+
+    Args:
+        state: whose points it learns from.
+        changed: is called after each change of what is shown.
+
+    Attributes:
+        maps: None as long as there is no encoder.
+        problem: why there is no map; "" if nothing is wrong.
+        painted: grows with every change of the map.
+        view: what is mapped first.
+    """
+
+    def __init__(self, state: Annotation, changed: Callable[[], None]) -> None:
+        self.state, self.changed = state, changed
+        self.maps: Maps | None = None
+        self.problem = "" if state.read_only else "the encoder is being loaded"
+        self.painted = 0
+        self.view: View | None = None
+        self._wake, self._end = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a map."""
+        return self.maps is not None and self.maps.fit is not None
+
+    def start(self, make: Callable[[], "Maps"]) -> None:
+        """make: loads the encoder; may raise UserError, which becomes the problem."""
+        self._thread = threading.Thread(target=self._run, args=(make,), daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something has changed: what is being mapped beyond the view waits."""
+        self._wake.set()
+
+    def end(self) -> None:
+        self._end.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(20)
+
+    def _run(self, make: Callable[[], "Maps"]) -> None:
+        try:
+            self.maps, self.problem = make(), ""
+        except UserError as error:
+            self.problem = str(error)
+        self.changed()
+        learned = -1
+        while not self._end.is_set():
+            self._wake.clear()
+            busy = False
+            try:
+                if self.maps is not None:
+                    version = self.state.version
+                    if version != learned:
+                        self.maps.learn(self.state.pixels("points"))
+                        learned = version
+                        self.changed()
+                    busy = self._paint(self.maps)
+            except UserError as error:
+                self.problem = str(error)
+            except Exception:  # the page goes on without a map, and says why
+                self.problem = traceback.format_exc(limit=1).splitlines()[-1][:300]
+                traceback.print_exc()
+                time.sleep(1)
+            if not busy:
+                self._wake.wait(0.5)
+
+    def _paint(self, maps: "Maps") -> bool:
+        """Map some windows: of the view, then beyond it. Returns whether there may be more."""
+        view = self.view
+        if maps.fit is None or view is None:
+            return False
+        keys = maps.in_view(*view)
+        near = keys if len(keys) <= 4 * AHEAD else keys[:: len(keys) // (4 * AHEAD)]
+        started = time.monotonic()
+        done = 0
+        for key in near:
+            done += maps.paint([key])
+            if self._wake.is_set() or time.monotonic() - started > 1.0:
+                break
+        if not done:
+            windows = maps.windows(view[0])
+            order = np.random.default_rng(0).permutation(len(windows))[:AHEAD]
+            done = maps.paint([windows[k] for k in order], most=2)
+        if done:
+            self.painted += 1
+            self.changed()
+        return done > 0
