@@ -34,6 +34,9 @@ ADDED: dict[str, dict[str, Any]] = {
         "alpha": "auto",
         "crop": None,
     },
+    "sparse_seg.training.estimated_prior": {"tau": 1.0},
+    "sparse_seg.training.network_prior": {"tau": 1.0},
+    "sparse_seg.training.given_prior": {"tau": 1.0},
 }
 """Exported name → arguments that it has got since, with the value that older runs had without saying so."""
 

@@ -141,7 +141,8 @@ def _imagenet_encoder(arch: str, encoder: str, shape: Mapping[str, Any]) -> nn.M
     except Exception as e:  # every kind of network error of two download libraries, and "no such weights"
         raise UserError(
             f"the ImageNet weights of {encoder} cannot be loaded ({type(e).__name__}: {_line(e)}).\n"
-            "Train without them by model.encoder_weights=null, or name a local file: model.encoder_weights=FILE"
+            "Name a local file, model.encoder_weights=FILE, or train without them, model.encoder_weights=null, which "
+            "method=probe cannot"
         ) from e
 
 

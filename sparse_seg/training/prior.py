@@ -24,7 +24,7 @@ from sparse_seg.networks.build import NormalisedNetwork
 from sparse_seg.networks.features import Features
 from sparse_seg.networks.probe import Fit, Probe, choose_strength, held_out, read_at, solve
 from sparse_seg.tensors import to_float
-from sparse_seg.training.shares import Shares, own_shares
+from sparse_seg.training.shares import Shares, check_tau, own_shares
 
 STEPS = 60
 """Of expectation maximisation."""
@@ -148,7 +148,7 @@ def expectation_maximisation(posterior: Tensor, own: Tensor, steps: int = STEPS)
     return out
 
 
-def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> Shares:
+def estimate(data: Gathered, classes: int, rounds: int = ROUNDS, tau: float = 1.0) -> Shares:
     """Estimate the shares of each image's ground with a probe that learns from the same labelled pixels.
 
     Round one: the probe as trained on the points, and expectation maximisation on the posterior of each image's grid,
@@ -159,6 +159,7 @@ def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> Shares:
         data: what `gather` read.
         classes: C.
         rounds: how many.
+        tau: of the shares that are returned; the rounds move by 1.
 
     Returns:
         The shares, with the last probe, whose logits are moved by them.
@@ -185,7 +186,10 @@ def estimate(data: Gathered, classes: int, rounds: int = ROUNDS) -> Shares:
         weight, bias = solve(
             data.features, data.labels, classes, strength, shares.per_image[data.image], (weight, bias)
         )
-    shares = Shares(data.names, own, ground, data.of, data.full)
+    shares = Shares(data.names, own, ground, data.of, data.full, tau)
+    if tau != 1:
+        offsets = shares.per_image[data.image]
+        weight, bias = solve(data.features, data.labels, classes, strength, offsets, (weight, bias))
     return replace(shares, probe=data.fit((weight, bias), strength, shares))
 
 
@@ -203,7 +207,9 @@ def readable_encoder(network: nn.Module) -> nn.Module | None:
     return encoder if isinstance(encoder, nn.Module) else None
 
 
-def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds: int = ROUNDS) -> Shares:
+def estimated_prior(
+    network: nn.Module, data: SparsePointsDataModule, *, rounds: int = ROUNDS, tau: float = 1.0
+) -> Shares:
     """Shares of the ground from a probe on the network's encoder as it is before training.
 
     Where all images have their full masks there is nothing to estimate.
@@ -212,13 +218,15 @@ def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds:
         network: with an encoder, as `networks.create` makes it.
         data: set up.
         rounds: of the estimate.
+        tau: as for `Shares`.
 
     Returns:
         The shares of each training image.
 
     Raises:
-        UserError: the network has no encoder that a probe can read.
+        UserError: the network has no encoder that a probe can read, or tau is no number from 0 to 2.
     """
+    check_tau(tau)
     encoder = readable_encoder(network)
     if encoder is None or not isinstance(network, NormalisedNetwork):
         raise UserError(
@@ -231,7 +239,7 @@ def estimated_prior(network: nn.Module, data: SparsePointsDataModule, *, rounds:
     probe = Probe(copy.deepcopy(encoder), len(data.classes)).cpu()
     features = Features(probe, network.mean, network.std, kept_in(network, data))
     gathered = gather(features, data.training_examples(), len(data.train_indices))
-    return estimate(gathered, len(data.classes), rounds)
+    return estimate(gathered, len(data.classes), rounds, tau)
 
 
 def kept_in(network: NormalisedNetwork, data: SparsePointsDataModule) -> Path | None:

@@ -2,8 +2,9 @@
 
 Points are drawn, and clicked, per class; so a network that learns from them learns their shares, not the ground's. A
 network that is trained with its logits moved by log(points' share ÷ ground's share) says the ground's posterior
-without them (Menon et al. 2021, arXiv 2007.07314). Where the ground's shares come from is a prior: a function of the
-network and the data.
+without them (Menon et al. 2021, arXiv 2007.07314). Moved by tau times that, it says something in between: mIoU asks
+for more of the rare classes than the posterior does. Where the ground's shares come from is a prior: a function of
+the network and the data.
 """
 
 import csv
@@ -42,6 +43,7 @@ class Shares:
         ground: likewise, of all pixels, as far as known; equal to `own` where an image has its full mask.
         of: index of each training sample → row.
         full: (N,) bool, which images have their full masks; None: not one of them.
+        tau: what the logits are moved by is multiplied by it; 1 gives the ground's posterior, 0 the points'.
         probe: that estimated them, if one did.
     """
 
@@ -50,6 +52,7 @@ class Shares:
     ground: Tensor
     of: Tensor
     full: Tensor | None = None
+    tau: float = 1.0
     probe: Fit | None = None
 
     @property
@@ -59,12 +62,12 @@ class Shares:
 
     @property
     def per_image(self) -> Tensor:
-        """(N, C) float32: log(own ÷ ground), 0 for a class that an image has no labelled pixel of."""
+        """(N, C) float32: tau · log(own ÷ ground), 0 for a class that an image has no labelled pixel of."""
         has = self.own > 0
         ratio = torch.where(has, self.own, 1.0) / torch.where(has, self.ground.clamp(min=FLOOR), 1.0)
         if self.full is not None:
             ratio[self.full] = 1.0
-        return ratio.log().float()
+        return (self.tau * ratio.log()).float()
 
     @property
     def offsets(self) -> Tensor:
@@ -92,7 +95,7 @@ class RunningShares(Shares):
     """Shares of the ground that follow what the network says of the training images while it learns.
 
     Args:
-        names, own, ground, of, full, probe: as for `Shares`.
+        names, own, ground, of, full, tau, probe: as for `Shares`.
         start: share of all steps before which they move nothing.
         past: what an estimate weighs in the next one, which is made at each epoch's end.
     """
@@ -120,7 +123,7 @@ class RunningShares(Shares):
 
 
 def network_prior(
-    network: nn.Module, data: SparsePointsDataModule, *, start: float = 0.2, past: float = 0.5
+    network: nn.Module, data: SparsePointsDataModule, *, start: float = 0.2, past: float = 0.5, tau: float = 1.0
 ) -> RunningShares:
     """Shares of the ground from the network itself, for one without an encoder that a probe could read.
 
@@ -132,40 +135,50 @@ def network_prior(
         data: set up.
         start: share of all steps before the logits are moved.
         past: weight of the estimate so far in the next one.
+        tau: as for `Shares`.
 
     Returns:
         The shares of each training image, as they begin.
 
     Raises:
-        UserError: start or past is no share.
+        UserError: start or past is no share, or tau no number from 0 to 2.
     """
+    check_tau(tau)
     for name, value in (("start", start), ("past", past)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise UserError(f"prior.{name}={value!r} must be a number from 0 to below 1")
     own = own_shares(data)
-    return RunningShares(own.names, own.own, own.ground, own.of, own.full, start=start, past=past)
+    return RunningShares(own.names, own.own, own.ground, own.of, own.full, tau, start=start, past=past)
 
 
-def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str | None) -> Shares:
+def check_tau(tau: float) -> None:
+    """Raises UserError if it is no number from 0 to 2."""
+    if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0 <= tau <= 2:
+        raise UserError(f"prior.tau={tau!r} must be a number from 0 to 2")
+
+
+def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str | None, tau: float = 1.0) -> Shares:
     """Shares of the ground from a table that the user gives.
 
     Args:
         network: not needed.
         data: set up.
         shares: a file as `read_shares` reads it.
+        tau: as for `Shares`.
 
     Returns:
         The shares of each training image.
 
     Raises:
-        UserError: no such file, or it lacks a share.
+        UserError: no such file, it lacks a share, or tau is no number from 0 to 2.
     """
+    check_tau(tau)
     if not shares:
         raise UserError("prior=given needs prior.shares=FILE: a table of image, class and share")
     own = own_shares(data)
     ground = torch.from_numpy(read_shares(Path(shares), own.names, data.classes.names))
     assert own.full is not None
-    return replace(own, ground=torch.where(own.full[:, None], own.own, ground))
+    return replace(own, ground=torch.where(own.full[:, None], own.own, ground), tau=tau)
 
 
 def own_shares(data: SparsePointsDataModule) -> Shares:

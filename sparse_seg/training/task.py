@@ -181,8 +181,9 @@ class SegmentationTask(L.LightningModule):
             if self.global_step >= self.shares.start * self.trainer.estimated_stepping_batches:
                 self.offsets = self.shares.offsets.to(self.device)
 
-    def on_train_epoch_end(self) -> None:
-        if isinstance(self.shares, RunningShares) and self._said is not None:
+    def on_train_batch_end(self, *_: Any) -> None:
+        # Not at the epoch's end: callbacks come before the module there, and draw what the shares are.
+        if self.trainer.is_last_batch and isinstance(self.shares, RunningShares) and self._said is not None:
             self.shares = self.shares.after(self._sum_over_ranks(self._said))  # an image is shown on one rank
             self._said = None
 

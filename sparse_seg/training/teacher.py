@@ -72,7 +72,8 @@ class TeacherTask(SegmentationTask):
         return each.mean()
 
     @torch.no_grad()
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *args: Any) -> None:
+        super().on_train_batch_end(*args)
         t = self.global_step
         past = min(self.decay, (1 + t) / (10 + t))
         for mine, other in zip(self.teacher.state_dict().values(), self.network.state_dict().values(), strict=True):

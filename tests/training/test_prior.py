@@ -5,16 +5,19 @@ from pathlib import Path
 
 import lightning as L
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from cli import BARE, TINY, train, trained
 
+from sparse_seg.classes import LAND_COVER
 from sparse_seg.data import synthetic
 from sparse_seg.data.datamodule import SparsePointsDataModule
 from sparse_seg.errors import UserError
 from sparse_seg.losses import PartialCrossEntropy
 from sparse_seg.networks.build import create
 from sparse_seg.training.prior import estimated_prior, expectation_maximisation
+from sparse_seg.training.share_picture import share_picture
 from sparse_seg.training.shares import FLOOR, RunningShares, Shares, network_prior, own_shares, read_shares
 from sparse_seg.training.task import SegmentationTask
 
@@ -282,18 +285,38 @@ def test_a_network_without_an_encoder_finds_the_shares_itself(tmp_path: Path) ->
     assert not (task.shares.ground[shares.own == 0]).any()
 
 
+def test_tau_moves_the_logits_less_and_leaves_the_shares() -> None:
+    data = SparsePointsDataModule(synthetic(images=6, size=64), points=5, size=64)
+    data.setup()
+    torch.manual_seed(0)
+    network = create("unet", "resnet18", None, classes=5)
+    whole, half, none = (estimated_prior(network, data, tau=tau) for tau in (1.0, 0.5, 0.0))
+    assert torch.equal(whole.ground, half.ground)
+    torch.testing.assert_close(half.offsets, whole.offsets / 2)
+    assert not none.offsets.any()
+    assert whole.probe is not None
+    assert half.probe is not None
+    assert not torch.equal(whole.probe.weight, half.probe.weight)
+
+
 def test_the_shares_that_the_network_found_are_written(tmp_path: Path) -> None:
-    words = (*TINY, *BARE, "data.source.images=8", "prior=network", "method=teacher", "trainer.max_epochs=3")
-    folder, result = trained(*words, cwd=tmp_path)
+    words = ("data.source.images=8", "prior=network", "method=teacher", "trainer.max_epochs=3")
+    folder, result = trained(*TINY, *words, cwd=tmp_path)
     assert (result["prior"], result["method"]) == ("network", "teacher")
     with (folder / "shares.csv").open(newline="") as f:
         rows = list(csv.DictReader(f))
     assert any(row["points"] != row["estimated"] for row in rows)
+    own, ground = (torch.tensor([float(row[key]) for row in rows]).double() for key in ("points", "estimated"))
+    names = list(dict.fromkeys(row["image"] for row in rows))
+    written = Shares(names, own.view(-1, 5), ground.view(-1, 5), torch.arange(len(names)))
+    with PIL.Image.open(folder / "panels" / "shares.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), share_picture(written, LAND_COVER))
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("prior=network", "prior.tau=3"), "prior.tau=3 must be a number from 0 to 2"),
         (("prior=network", "prior.start=1"), "prior.start=1 must be a number from 0 to below 1"),
         (("prior=network", "method=probe", "method.allow_random=true"), "prior=network needs epochs"),
     ],
