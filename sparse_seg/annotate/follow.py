@@ -6,8 +6,6 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sparse_seg.annotate.state import Annotation
 from sparse_seg.errors import UserError
 
@@ -104,9 +102,7 @@ class Follow:
             if self._wake.is_set() or time.monotonic() - started > 1.0:
                 break
         if not done:
-            windows = maps.windows(view[0])
-            order = np.random.default_rng(0).permutation(len(windows))[:AHEAD]
-            done = maps.paint([windows[k] for k in order], most=2)
+            done = maps.paint(maps.ahead(view[0], AHEAD), most=2)
         if done:
             self.painted += 1
             self.changed()

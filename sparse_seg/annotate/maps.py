@@ -2,9 +2,10 @@
 
 import math
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -16,9 +17,7 @@ from sparse_seg.annotate.journal import Pixels
 from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.networks.build import NormalisedNetwork
 from sparse_seg.networks.features import Features
-from sparse_seg.networks.probe import Probe, choose_strength, held_out, read_at, solve
-from sparse_seg.suggest.candidates import Candidates
-from sparse_seg.suggest.choice import choose
+from sparse_seg.networks.probe import Probe, choose_strength, read_at, solve
 from sparse_seg.tensors import to_float
 
 WINDOW = 256
@@ -27,8 +26,12 @@ MARGIN = 32
 """What the encoder sees around it."""
 MEMORY = 600 * 2**20
 """Bytes of features that are held."""
-APART = 12
-"""Pixels around a point in which no other is suggested."""
+STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1)
+"""Of the L2 term, to choose from: a few clicks are to be held more strongly than many drawn points."""
+SURE = 0.8
+"""Probability from which the map's class alone is named."""
+FEWEST = 8
+"""Points that choose a strength."""
 GROWN = 1.25
 """Growth of the number of points after which the strength of the L2 term is chosen anew."""
 
@@ -53,11 +56,14 @@ class Suggested:
 
 @dataclass
 class Painted:
-    """A window's map. version: of the fit. label: (h, w) class, 255 = nothing there. confidence: (h, w) percent."""
+    """A window's map. version: of the fit. label: (h, w) class, 255 = nothing there. confidence: (h, w) percent.
+    counts: (256,) pixels of each label.
+    """
 
     version: int
     label: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
+    counts: NDArray[np.int64]
 
 
 @dataclass
@@ -79,9 +85,16 @@ class Maps:
         imagery: the images.
         network: `create("probe", …)`, whose encoder is read.
         memory: bytes of features to hold.
+        draw: of random places.
     """
 
-    def __init__(self, imagery: Imagery, network: NormalisedNetwork, memory: int = MEMORY) -> None:
+    def __init__(
+        self,
+        imagery: Imagery,
+        network: NormalisedNetwork,
+        memory: int = MEMORY,
+        draw: np.random.Generator | None = None,
+    ) -> None:
         probe = network.network
         assert isinstance(probe, Probe)
         self.imagery, self.probe, self.memory = imagery, probe, memory
@@ -89,10 +102,10 @@ class Maps:
         self.multiple = network.size_multiple
         self.fit: Fit | None = None
         self.painted: dict[Key, Painted] = {}
-        self._levels: OrderedDict[Key, list[Tensor]] = OrderedDict()
+        self._levels: OrderedDict[Key, tuple[list[Tensor], NDArray[np.bool_]]] = OrderedDict()
         self._held = 0
         self._points: dict[tuple[str, int, int], Tensor] = {}
-        self._candidates: dict[str, Candidates] = {}
+        self._draw = draw or np.random.default_rng()
         self._lock = threading.RLock()
 
     # Windows and features
@@ -111,6 +124,18 @@ class Maps:
         found = [(image, i, j) for i in range(first[0], last[0] + 1) for j in range(first[1], last[1] + 1)]
         return sorted(found, key=lambda key: math.hypot(key[1] - middle[0], key[2] - middle[1]))
 
+    def ahead(self, image: str, count: int) -> list[Key]:
+        """Windows to map where nobody looks: half of them in an image, half in the others in turn; always the same."""
+        draw = np.random.default_rng(0)
+        each = {}
+        for name in self.imagery.pictures:
+            windows = self.windows(name)
+            each[name] = [windows[k] for k in draw.permutation(len(windows))[:count].tolist()]
+        here = each.pop(image, [])
+        others = [key for turn in zip_longest(*each.values()) for key in turn if key is not None]
+        mine = here[: max(count // 2, count - len(others))]
+        return [*mine, *others[: count - len(mine)]]
+
     def _part(self, key: Key) -> tuple[int, int, int, int]:
         """Row, column, height and width of what is read for a window."""
         height, width = self.imagery.size(key[0])
@@ -118,21 +143,24 @@ class Maps:
         bottom, right = (min(n, (k + 1) * WINDOW + MARGIN) for n, k in ((height, key[1]), (width, key[2])))
         return top, left, bottom - top, right - left
 
-    def _levels_of(self, key: Key) -> list[Tensor]:
+    def _read(self, key: Key) -> tuple[list[Tensor], NDArray[np.bool_]]:
+        """Levels of a window's part, float16, and which of the window's own pixels hold something."""
         if key in self._levels:
             self._levels.move_to_end(key)
             return self._levels[key]
-        _, _, height, width = part = self._part(key)
-        image, _ = self.imagery.read(key[0], *part)
+        top, left, height, width = part = self._part(key)
+        image, valid = self.imagery.read(key[0], *part)
+        rows, cols = key[1] * WINDOW - top, key[2] * WINDOW - left
+        valid = valid[rows : rows + WINDOW, cols : cols + WINDOW].copy()
         down, right = -height % self.multiple, -width % self.multiple
         mode = "reflect" if down < height and right < width else "edge"
         image = np.pad(image, ((0, down), (0, right), (0, 0)), mode=mode)  # type: ignore[call-overload]
         levels = [level.half() for level in self.features(to_float(image))]
-        self._levels[key] = levels
+        self._levels[key] = levels, valid
         self._held += _bytes(levels)
         while self._held > self.memory and len(self._levels) > 1:
-            self._held -= _bytes(self._levels.popitem(last=False)[1])
-        return levels
+            self._held -= _bytes(self._levels.popitem(last=False)[1][0])
+        return levels, valid
 
     def _read_at(self, image: str, pixels: Sequence[tuple[int, int]]) -> None:
         """Read what features of points are missing."""
@@ -142,7 +170,7 @@ class Maps:
                 missing.setdefault((image, row // WINDOW, col // WINDOW), []).append((row, col))
         for key, those in missing.items():
             top, left, _, _ = self._part(key)
-            levels = [level.float() for level in self._levels_of(key)]
+            levels = [level.float() for level in self._read(key)[0]]
             rows, cols = (torch.tensor([p[k] - (top, left)[k] for p in those]) for k in (0, 1))
             for at, values in zip(those, read_at(levels, rows, cols), strict=True):
                 self._points[image, *at] = values
@@ -162,21 +190,19 @@ class Maps:
             if len(present) < 2:
                 self.fit = None
                 self.painted.clear()
-                self._candidates.clear()
                 return False
             x = torch.stack([self._points[place] for place in places])
             y = torch.tensor([present.index(label) for label in labels])
             last = self.fit
             strength, count = (0.0, 0) if last is None else (last.strength, last.count)
             if not (last and last.present == present and count <= len(y) < GROWN * count):
-                names = {image: k for k, image in enumerate(points)}
-                groups = [(names[p[0]], label) for p, label in zip(places, labels, strict=True)]
-                strength, count = choose_strength(x, y, len(present), held_out(groups)), len(y)
+                strength, count = choose_strength(x, y, len(present), _held_out(places), STRENGTHS), len(y)
+            # As if each class had as many points: then none is forgotten because it was clicked less.
+            shares = torch.bincount(y).double() / len(y)
             start = (last.weight, last.bias) if last and last.present == present else None
-            weight, bias = solve(x, y, len(present), strength, start=start)
+            weight, bias = solve(x, y, len(present), strength, shares.log().expand(len(y), -1), start)
             version = 1 if last is None else last.version + 1
             self.fit = Fit(version, present, weight, bias, strength, count)
-            self._candidates.clear()
             return True
 
     # Maps
@@ -198,25 +224,20 @@ class Maps:
 
     @torch.inference_mode()
     def _paint(self, key: Key, fit: Fit) -> None:
-        image, i, j = key
+        _, i, j = key
         top, left, height, width = self._part(key)
-        levels = [level.float()[None] for level in self._levels_of(key)]
+        held, valid = self._read(key)
+        levels = [level.float()[None] for level in held]
         with torch.no_grad():
             self.probe.weight.data, self.probe.bias.data = fit.weight, fit.bias
             logits = self.probe.logits(levels)[0]
         rows, cols = i * WINDOW - top, j * WINDOW - left
         own = logits[:, rows : min(rows + WINDOW, height), cols : min(cols + WINDOW, width)]
-        _, valid = self.imagery.read(image, i * WINDOW, j * WINDOW, *own.shape[1:])
         probability, best = own.softmax(0).max(0)
         label = np.asarray(fit.present, np.uint8)[best.numpy()]
         label[~valid] = IGNORE_INDEX
         confidence = (probability.numpy() * 100).round().astype(np.uint8)
-        self.painted[key] = Painted(fit.version, label, confidence)
-        if image not in self._candidates:
-            size = self.imagery.size(image)
-            cell = max(8, math.isqrt(size[0] * size[1] // 250_000))
-            self._candidates[image] = Candidates(size, cell)
-        self._candidates[image].add(i * WINDOW, j * WINDOW, own, valid)
+        self.painted[key] = Painted(fit.version, label, confidence, np.bincount(label.ravel(), minlength=256))
 
     def tile(self, image: str, factor: int, row: int, col: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
         """What is mapped of (256, 256) pixels that begin at (row, col), each of factor × factor of the image's.
@@ -243,7 +264,7 @@ class Maps:
         counts = np.zeros(256, np.int64)
         for key, there in list(self.painted.items()):
             if image in (None, key[0]):
-                counts += np.bincount(there.label.ravel(), minlength=256)
+                counts += there.counts
         return [int(n) for n in counts[:classes]]
 
     def label_at(self, image: str, row: int, col: int) -> int | None:
@@ -268,7 +289,11 @@ class Maps:
     def suggest(
         self, points: Pixels, names: Sequence[str], skipped: Iterable[tuple[str, int, int]]
     ) -> Suggested | None:
-        """The best place for the next click, by `suggest`'s choice among what is mapped; None if there is none.
+        """A place for the next click; None if nothing is mapped.
+
+        Of the windows with the fewest points one at random; in it a random pixel of the class that the map has there
+        and a person clicked least. So points are spread over the ground and over classes. The least certain place had
+        the lowest mean scores of five ways to choose (docs/results/loop.md).
 
         Args:
             points: that there are.
@@ -276,24 +301,16 @@ class Maps:
             skipped: places that were offered and passed by.
         """
         with self._lock:
-            images = list(self._candidates)
-            passed: dict[str, list[tuple[int, int]]] = {image: list(points.get(image, {})) for image in images}
-            for image, row, col in skipped:
-                passed.setdefault(image, []).append((row, col))
-            found = []
-            for image in images:
-                best = self._candidates[image].best()[:4000]
-                for row, col in passed[image]:
-                    best = best[np.hypot(best["row"] - row, best["col"] - col) >= APART]
-                found.append(best)
-            chosen = choose(found, 1, [0.0] * len(found))
-            if not chosen:
+            away = {(image, *at) for image, those in points.items() for at in those} | set(skipped)
+            found = self._spread(points, away)
+            if found is None or self.fit is None:
                 return None
-            k, pixel = chosen[0]
-            row, col = int(pixel["row"]), int(pixel["col"])
-            (first, p), (second, q), *_ = self.posterior(images[k], row, col)
+            key, row, col = found
+            (first, p), (second, q), *_ = self.posterior(key[0], row, col)
             reason = f"{names[first]} or {names[second]}? {100 * p:.0f} to {100 * q:.0f} %"
-            return Suggested(images[k], row, col, reason)
+            if p > SURE:
+                reason = f"{names[first]}, says the map: {100 * p:.0f} %"
+            return Suggested(key[0], row, col, reason)
 
     def check_point(self, taken: Sequence[Pixels], draw: np.random.Generator) -> Suggested | None:
         """A random pixel of a random class of the map, none of those taken; None if nothing is mapped.
@@ -301,27 +318,54 @@ class Maps:
         Every class is asked for equally often, every pixel of it is equally likely.
         """
         with self._lock:
-            keys = sorted(self.painted)
-            counts = np.array([np.bincount(self.painted[k].label.ravel(), minlength=256) for k in keys]).reshape(
-                -1, 256
-            )
-            counts[:, IGNORE_INDEX] = 0
-            there = np.flatnonzero(counts.sum(0))
-            if not len(there):
+            found = self._random(taken, draw)
+            if found is None:
                 return None
-            for _ in range(100):
-                label = int(draw.choice(there))
-                number = int(draw.integers(counts[:, label].sum()))
-                k = int(np.searchsorted(counts[:, label].cumsum(), number, side="right"))
-                image, i, j = keys[k]
-                inside = np.flatnonzero(self.painted[keys[k]].label.ravel() == label)
-                place = int(draw.choice(inside))
-                width = self.painted[keys[k]].label.shape[1]
-                row, col = i * WINDOW + place // width, j * WINDOW + place % width
-                if not any((row, col) in pixels.get(image, {}) for pixels in taken):
-                    weight = float(counts[:, label].sum() * len(there))
-                    return Suggested(image, row, col, "check point: what is here?", True, label, weight)
-            return None
+            key, row, col, label, weight = found
+            return Suggested(key[0], row, col, "check point: what is here?", True, label, weight)
+
+    def _spread(self, points: Pixels, away: set[tuple[str, int, int]]) -> tuple[Key, int, int] | None:
+        """Window, row and column of a pixel that is not away, as `suggest` says."""
+        keys = sorted(self.painted)
+        placed = Counter((image, row // WINDOW, col // WINDOW) for image, row, col in away)
+        clicked = Counter(said.label for those in points.values() for said in those.values())
+        for k in sorted(self._draw.permutation(len(keys)).tolist(), key=lambda k: placed[keys[k]]):
+            there = self.painted[keys[k]]
+            for label in sorted(np.flatnonzero(there.counts[:IGNORE_INDEX]).tolist(), key=lambda c: clicked[c]):
+                for at in self._draw.permutation(np.flatnonzero(there.label.ravel() == label)).tolist():
+                    row, col = divmod(at, there.label.shape[1])
+                    row, col = keys[k][1] * WINDOW + row, keys[k][2] * WINDOW + col
+                    if (keys[k][0], row, col) not in away:
+                        return keys[k], row, col
+        return None
+
+    def _random(self, taken: Sequence[Pixels], draw: np.random.Generator) -> tuple[Key, int, int, int, float] | None:
+        """Window, row and column, label of the map and weight of a random pixel of a random class of the map."""
+        keys = sorted(self.painted)
+        counts = np.array([self.painted[key].counts for key in keys]).reshape(-1, 256)
+        counts[:, IGNORE_INDEX] = 0
+        total = counts.sum(0)
+        there = np.flatnonzero(total)
+        for _ in range(100 if len(there) else 0):
+            label = int(draw.choice(there))
+            number = int(draw.integers(total[label]))
+            key = keys[int(np.searchsorted(counts[:, label].cumsum(), number, side="right"))]
+            map_ = self.painted[key].label
+            row, col = divmod(int(draw.choice(np.flatnonzero(map_.ravel() == label))), map_.shape[1])
+            row, col = key[1] * WINDOW + row, key[2] * WINDOW + col
+            if not any((row, col) in pixels.get(key[0], {}) for pixels in taken):
+                return key, row, col, label, float(total[label] * len(there))
+        return None
+
+
+def _held_out(places: Sequence[tuple[str, int, int]]) -> NDArray[np.bool_]:
+    """Which points choose the strength: those of every fifth window, as points of one window are alike; a few of them
+    choose nothing.
+    """
+    windows = [(image, row // WINDOW, col // WINDOW) for image, row, col in places]
+    number = {window: k for k, window in enumerate(dict.fromkeys(windows))}
+    held = np.array([number[window] % 5 == 4 for window in windows])
+    return held if held.sum() >= FEWEST else np.zeros_like(held)
 
 
 def _bytes(levels: Iterable[Tensor]) -> int:

@@ -211,8 +211,10 @@ def held_out(groups: Sequence[tuple[int, int]], fraction: float = 0.2) -> np.nda
 STRENGTHS = (0.1, 0.03, 0.01, 0.003, 0.001)
 
 
-def choose_strength(features: Tensor, labels: Tensor, classes: int, held: np.ndarray) -> float:
-    """The strength of STRENGTHS with the least cross-entropy on the pixels held out; the middle one if there are none.
+def choose_strength(
+    features: Tensor, labels: Tensor, classes: int, held: np.ndarray, strengths: Sequence[float] = STRENGTHS
+) -> float:
+    """The strength with the least cross-entropy on the pixels held out; the middle one if there are none.
 
     From the largest down; the first one that is worse than the one before ends the search.
 
@@ -221,18 +223,19 @@ def choose_strength(features: Tensor, labels: Tensor, classes: int, held: np.nda
         labels: (N,).
         classes: C.
         held: (N,) bool.
+        strengths: to choose from, the largest first.
     """
     out = torch.from_numpy(held)
     if not held.any() or held.all():
-        return STRENGTHS[len(STRENGTHS) // 2]
+        return strengths[len(strengths) // 2]
     losses = []
     start = None
-    for strength in STRENGTHS:
+    for strength in strengths:
         start = weight, bias = solve(features[~out], labels[~out], classes, strength, start=start)
         losses.append(F.cross_entropy(features[out] @ weight.T + bias, labels[out]).item())
         if len(losses) > 1 and losses[-1] > losses[-2]:
             break
-    return STRENGTHS[int(np.argmin(losses))]
+    return strengths[int(np.argmin(losses))]
 
 
 def encoder_of(name: str, in_channels: int) -> nn.Module:

@@ -93,21 +93,58 @@ def test_a_fit_begins_with_the_last_one_and_a_new_class_is_learned(maps: Maps) -
     assert maps.fit.strength == before.strength
 
 
-def test_next_is_the_least_certain_place_that_has_no_point(maps: Maps) -> None:
+def test_next_goes_where_there_are_the_fewest_points_and_to_the_class_clicked_least(maps: Maps) -> None:
     assert maps.suggest(POINTS, NAMES, []) is None
     maps.learn(POINTS)
     maps.paint(maps.windows("a"))
-    first = maps.suggest(POINTS, NAMES, [])
-    assert first is not None
-    best = maps.posterior("a", first.row, first.col)
-    assert maps.posterior("a", 10, 10)[0][1] > best[0][1]
-    assert (
-        first.reason
-        == f"{NAMES[best[0][0]]} or {NAMES[best[1][0]]}? {100 * best[0][1]:.0f} to {100 * best[1][1]:.0f} %"
-    )
-    second = maps.suggest(POINTS, NAMES, [("a", first.row, first.col)])
-    assert second is not None
-    assert np.hypot(first.row - second.row, first.col - second.col) >= module.APART
+    taken = clicked("a", *((row, col, said.label) for (row, col), said in POINTS["a"].items()))
+    for _ in range(8):
+        place = maps.suggest(taken, NAMES, [])
+        assert place is not None
+        assert not place.check
+        here = [(row // WINDOW, col // WINDOW) for row, col in taken["a"]]
+        window = place.row // WINDOW, place.col // WINDOW
+        assert here.count(window) == min(here.count((i, j)) for i in range(2) for j in range(2))
+        label = maps.label_at("a", place.row, place.col)
+        assert label is not None
+        counts = [sum(said.label == k for said in taken["a"].values()) for k in range(3)]
+        there = np.flatnonzero(maps.painted["a", *window].counts[:3])
+        assert counts[label] == min(counts[k] for k in there)
+        taken["a"][place.row, place.col] = Label(label)
+
+
+def test_next_says_what_the_map_thinks_and_passes_what_was_skipped(maps: Maps) -> None:
+    maps.learn(POINTS)
+    maps.paint([("a", 1, 1)])
+    place = maps.suggest(POINTS, NAMES, [])
+    assert place is not None
+    (first, p), (second, q), *_ = maps.posterior("a", place.row, place.col)
+    both = f"{NAMES[first]} or {NAMES[second]}? {100 * p:.0f} to {100 * q:.0f} %"
+    assert place.reason == (f"{NAMES[first]}, says the map: {100 * p:.0f} %" if p > module.SURE else both)
+    there = np.argwhere(maps.painted["a", 1, 1].label < 3) + WINDOW
+    skipped = [("a", row, col) for row, col in there.tolist()]
+    assert maps.suggest(POINTS, NAMES, skipped) is None
+
+
+def test_windows_ahead_are_of_all_images(tmp_path: Path, network: NormalisedNetwork) -> None:
+    for name in ("a", "b", "c"):
+        PIL.Image.fromarray(halves(600, 800)).save(tmp_path / f"{name}.png")
+    maps = Maps(Imagery({name: tmp_path / f"{name}.png" for name in ("a", "b", "c")}), network)
+    keys = maps.ahead("b", 8)
+    assert [sum(key[0] == name for key in keys) for name in ("a", "b", "c")] == [2, 4, 2]
+    assert keys == maps.ahead("b", 8)
+    assert len(set(maps.ahead("b", 1000))) == 36
+
+
+def test_every_class_counts_alike_however_often_it_was_clicked(maps: Maps) -> None:
+    many = {"a": POINTS["a"] | {(row, 370): Label(1) for row in range(100, 200)}}
+    shares = []
+    for points in (POINTS, many):
+        maps.learn(points)
+        maps.paint(maps.windows("a"))
+        shares.append(maps.areas(3)[1] / (300 * 400))
+    assert maps.fit is not None
+    assert shares[1] < shares[0] + 0.1
 
 
 def test_check_points_ask_for_every_class_alike_with_their_weight(maps: Maps) -> None:
