@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WAIT = 60_000
+WAIT = 120_000
 """Milliseconds that anything may take on a busy machine."""
 
 
@@ -70,7 +70,7 @@ def rows(root: Path, name: str = "points.csv") -> list[list[str]]:
     return list(csv.reader(path.read_text().splitlines()))[1:] if path.exists() else []
 
 
-def until(what: Any, expected: Any = True, seconds: float = 30) -> None:
+def until(what: Any, expected: Any = True, seconds: float = 60) -> None:
     """Wait for a function to return something."""
     end = time.monotonic() + seconds
     while (found := what()) != expected and time.monotonic() < end:
@@ -80,7 +80,7 @@ def until(what: Any, expected: Any = True, seconds: float = 30) -> None:
 
 def wait(page: Any, script: str, given: Any = None) -> None:
     """Wait until a function says yes in the page."""
-    until(lambda: bool(page.evaluate(script, given)), seconds=60)
+    until(lambda: bool(page.evaluate(script, given)), seconds=WAIT / 1000)
 
 
 def choose_image(page: Any, name: str) -> None:

@@ -37,8 +37,8 @@ function draw(now) {
   wanted = now.image;
   $("title").textContent = now.name + (now.read_only ? " (read-only)" : "");
   const colouring = document.activeElement && document.activeElement.type === "color";
-  for (const [id, html] of Object.entries(now.panels))
-    if ($(id).said !== html && !(colouring && id === "classes")) $(id).innerHTML = $(id).said = html;
+  for (const [id, html] of Object.entries(now.panels)) // what is being pressed stays until it is let go
+    if ($(id).said !== html && !(colouring && id === "classes") && !$(id).matches(":active")) $(id).innerHTML = $(id).said = html;
   if (now.damaged) $("message").textContent = now.damaged;
   if (other) open(now);
   points(now);

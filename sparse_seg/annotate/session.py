@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # they need torch
 
 EVERY = 5
 """Each so many-th next place is a check point."""
+NEAR = 9
+"""Windows of the view that are mapped at once where a next place is asked for."""
 
 
 class Session:
@@ -128,6 +130,8 @@ class Session:
             raise UserError(problem or "place points of two classes first, then the map knows where it is unsure")
         if self.offered is not None and not self.offered.check:
             self._passed.append((self.offered.image, self.offered.row, self.offered.col))
+        if self.follow.view is not None:  # nothing may be mapped yet since the last click
+            maps.paint(maps.in_view(*self.follow.view), most=NEAR)
         self._nexts += 1
         names = [row.name for row in self.state.classes]
         taken = [self.state.pixels("points"), self.state.pixels("checks")]

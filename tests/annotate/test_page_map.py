@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import WAIT, choose_image, opened, place_some, rows, served, spot, until, wait
+from browsing import choose_image, opened, place_some, rows, served, spot, until, wait
 
 
 def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_training_is_started_followed_and_stopped(browser: Any, root: Path) ->
         with (root / "points.csv").open("a") as file:  # a fifth of a class's points validates
             file.writelines(f"b,{10 + k},{10 + 400 * (k % 2)},{['Water', 'Land'][k % 2]}\n" for k in range(8))
         wait(page, "() => shown.points.length === 14")
-        page.wait_for_selector("#jobs [data-do=train]:enabled", timeout=WAIT)
+        wait(page, "() => document.querySelector('#areas').textContent.includes('%')")
         assert "experiment=best" in page.inner_text("#jobs code")
         page.click("#jobs [data-do=train]")
         wait(page, "() => document.querySelector('#jobs').textContent.includes('epoch 2')")

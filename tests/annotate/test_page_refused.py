@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from browsing import ROOT, asked, opened, rows, served, wait
+from browsing import ROOT, asked, opened, rows, served, spot, until, wait
 
 
 def test_others_cannot_talk_to_the_page(root: Path) -> None:
@@ -76,4 +76,23 @@ def test_an_image_that_cannot_be_read_is_named_in_the_page(browser: Any, root: P
         assert "cannot be read" in page.inner_text("#images")
         page.locator("#images button", has_text="bad").click()
         wait(page, "() => document.getElementById('message').textContent.includes('bad.png')")
+        page.close()
+
+
+def test_a_full_disk_is_said_and_loses_nothing(browser: Any, root: Path) -> None:
+    with served(root) as (address, _):
+        page = opened(browser, address)
+        page.mouse.click(*spot(page, 100, 100))
+        until(lambda: len(rows(root)), 1)
+        journal = root / ".annotate" / "journal.jsonl"
+        kept = journal.rename(root / "kept.jsonl")
+        journal.symlink_to("/dev/full")
+        page.mouse.click(*spot(page, 120, 100))
+        wait(page, "() => document.getElementById('message').textContent.includes('No space left on device')")
+        journal.unlink()
+        kept.rename(journal)
+        assert len(rows(root)) == 1
+        page.mouse.click(*spot(page, 140, 100))
+        until(lambda: [row[1] for row in rows(root)], ["100", "140"])
+        assert page.inner_text("#message") == ""
         page.close()
