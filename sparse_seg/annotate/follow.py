@@ -28,6 +28,7 @@ class Follow:
     Attributes:
         maps: None as long as there is no encoder.
         problem: why there is no map; "" if nothing is wrong.
+        progress: what is not done yet before the map is one of all points; "" if it is.
         painted: grows with every change of the map.
         view: what is mapped first.
     """
@@ -38,6 +39,9 @@ class Follow:
         self.problem = "" if state.read_only else "the encoder is being loaded"
         self.painted = 0
         self.view: View | None = None
+        self.progress = ""
+        self._learned = self._seen = -1
+        self._count = 0
         self._wake, self._end = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,18 +71,13 @@ class Follow:
         except UserError as error:
             self.problem = str(error)
         self.changed()
-        learned = -1
         while not self._end.is_set():
             self._wake.clear()
             busy = False
             try:
                 if self.maps is not None:
-                    version = self.state.version
-                    if version != learned:
-                        self.maps.learn(self.state.pixels("points"))
-                        learned = version
-                        self.changed()
-                    busy = self._paint(self.maps)
+                    busy = self._learn(self.maps)
+                    busy |= self._paint(self.maps, beyond=not busy)
             except UserError as error:
                 self.problem = str(error)
             except Exception:  # the page goes on without a map, and says why
@@ -88,20 +87,61 @@ class Follow:
             if not busy:
                 self._wake.wait(0.5)
 
-    def _paint(self, maps: "Maps") -> bool:
+    def _learn(self, maps: "Maps") -> bool:
+        """Read for a second what is around points, those in view first, and learn. Returns whether points are left.
+
+        Until all are read, the map is of those that are: it is made anew when they are twice as many, and after a click
+        in an image whose points are read.
+        """
+        version = self.state.version
+        if version == self._learned:
+            return False
+        pictures, damaged = self.state.imagery.pictures, self.state.imagery.damaged
+        points = {i: those for i, those in self.state.pixels("points").items() if i in pictures and i not in damaged}
+        here = self.view[0] if self.view else ""
+        unread = maps.unread(points)
+        started = time.monotonic()
+        for key in sorted(unread, key=lambda key: key[0] != here):
+            try:
+                maps.read(key[0], unread.pop(key))
+            except UserError as error:
+                self.state.imagery.damaged[key[0]] = str(error)
+                self.changed()
+                return True
+            if time.monotonic() - started > 1.0:
+                break
+        waiting = {(key[0], *at) for key, those in unread.items() for at in those}
+        read = {i: {at: said for at, said in those.items() if (i, *at) not in waiting} for i, those in points.items()}
+        count = sum(map(len, read.values()))
+        clicked = version != self._seen and all(key[0] != here for key in unread)
+        if not unread or clicked or count >= 2 * self._count:
+            maps.learn(read)
+            self._seen, self._count = version, count
+        total = count + len(waiting)
+        self.progress = f"reading the surroundings of {count} of {total} points" if unread else ""
+        self._learned = -1 if unread else version
+        self.changed()
+        return bool(unread)
+
+    def _paint(self, maps: "Maps", beyond: bool) -> bool:
         """Map some windows: of the view, then beyond it. Returns whether there may be more."""
         view = self.view
-        if maps.fit is None or view is None:
+        if maps.fit is None or view is None or view[0] in self.state.imagery.damaged:
             return False
         keys = maps.in_view(*view)
         near = keys if len(keys) <= 4 * AHEAD else keys[:: len(keys) // (4 * AHEAD)]
         started = time.monotonic()
         done = 0
         for key in near:
-            done += maps.paint([key])
+            try:
+                done += maps.paint([key])
+            except UserError as error:
+                self.state.imagery.damaged[view[0]] = str(error)
+                self.changed()
+                return True
             if self._wake.is_set() or time.monotonic() - started > 1.0:
                 break
-        if not done:
+        if not done and beyond:
             done = maps.paint(maps.ahead(view[0], AHEAD), most=2)
         if done:
             self.painted += 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from sparse_seg.annotate.state import Annotation
 from sparse_seg.errors import UserError
 from sparse_seg.points.text import nfc
+from sparse_seg.predict.inputs import find_images, find_targets
 from sparse_seg.runs.child import TRAIN, child_environment, end_with_parent
 
 KINDS = ("train", "predict")
@@ -35,11 +36,13 @@ class Jobs:
     Attributes:
         kind, command: of the last job; "" and [] before the first.
         lines: the last ones that it said.
+        ended: how many have ended.
     """
 
     def __init__(self, state: Annotation, encoder: str, weights: str, more: tuple[str, ...] = ()) -> None:
         self.state, self.encoder, self.weights, self.more = state, encoder, weights, more
         self.kind, self.command = "", list[str]()
+        self.ended = 0
         self.lines: deque[str] = deque(maxlen=LINES)
         self._child: subprocess.Popen[str] | None = None
         self._stopped = False
@@ -76,10 +79,25 @@ class Jobs:
             run = self.finished()
             if run is None:
                 raise UserError("there is no finished training yet: train first")
-            images = sorted({str(path.resolve()) for path in state.files.images.values()})
-            out = str(state.root.resolve() / MAPS)
+            images, out = map(str, self._images()), str(self.maps)
             return [sys.executable, "-m", "sparse_seg.predict", str(run), *images, "--out", out, "--confidence"]
         raise UserError(f"there is no job {kind}")
+
+    @property
+    def maps(self) -> Path:
+        """The folder that maps are written to."""
+        return self.state.root.resolve() / MAPS
+
+    def _images(self) -> list[Path]:
+        """What is labelled: the folder of images, or each of them."""
+        root, files = self.state.root.resolve(), self.state.files.images
+        return [root / "images"] if self.state.pattern == "images" else sorted({p.resolve() for p in files.values()})
+
+    def written(self) -> dict[str, Path]:
+        """Image → its map, of those that were written."""
+        targets = find_targets(find_images(self._images(), self.maps), self.maps)
+        found = {path.resolve(): target for path, target in targets.items() if target.is_file()}
+        return {k: found[p.resolve()] for k, p in self.state.files.images.items() if p.resolve() in found}
 
     def shown(self, kind: str) -> str:
         """The command of a job, ready to copy; "" where it cannot be run now."""
@@ -152,7 +170,13 @@ class Jobs:
         for line in child.stdout:
             self.lines.append(line.rstrip()[:500])
         child.stdout.close()
-        child.wait()
+        done = child.wait() == 0 and not self._stopped
+        self.ended += 1
+        if done and self.kind == "train":  # its map takes the place of the probe's
+            try:
+                self.start("predict")
+            except UserError as error:
+                self.lines.append(str(error))
 
     def finished(self) -> Path | None:
         """The folder of the run of this study that was finished last."""

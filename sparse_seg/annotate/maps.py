@@ -175,6 +175,21 @@ class Maps:
             for at, values in zip(those, read_at(levels, rows, cols), strict=True):
                 self._points[image, *at] = values
 
+    def unread(self, points: Pixels) -> dict[Key, list[tuple[int, int]]]:
+        """Window → its points whose features are not read yet."""
+        found: dict[Key, list[tuple[int, int]]] = {}
+        for image, those in points.items():
+            for row, col in those:
+                if (image, row, col) not in self._points:
+                    found.setdefault((image, row // WINDOW, col // WINDOW), []).append((row, col))
+        return found
+
+    @torch.no_grad()
+    def read(self, image: str, pixels: Sequence[tuple[int, int]]) -> None:
+        """Read the features of points, as `learn` does of those that are not read. Raises UserError if it cannot."""
+        with self._lock:
+            self._read_at(image, pixels)
+
     # The fit
 
     def learn(self, points: Pixels) -> bool:

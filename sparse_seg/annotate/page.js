@@ -4,10 +4,11 @@ const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
 if (token) history.replaceState(null, "", location.pathname); // it is in a cookie from now on
 let shown = null, picked = 0, chosen = null, base = null, over = null, painted = "", busy = false, again = false;
-let wanted = 0, markers = new Map(), target = null, follow = null, line = Promise.resolve();
+let trained = null, wanted = 0, markers = new Map(), target = null, follow = null, line = Promise.resolve();
 
 const map = L.map("map", { crs: L.CRS.Simple, attributionControl: false, zoomAnimation: false, fadeAnimation: false,
-  doubleClickZoom: false, boxZoom: false, keyboard: false, zoomSnap: 1 });
+  doubleClickZoom: false, boxZoom: false, keyboard: false });
+for (const pane of ["probe", "trained"]) map.createPane(pane);
 
 async function act(what, words = {}) { // one after the other, in the order in which they were made
   const body = JSON.stringify({ do: what, ...words }), headers = { "X-Annotate": "1", "Content-Type": "application/json" };
@@ -17,7 +18,6 @@ async function act(what, words = {}) { // one after the other, in the order in w
   if (what !== "view") await refresh();
   return !said.error;
 }
-
 async function refresh() {
   if (busy) { again = true; return; }
   busy = true;
@@ -30,7 +30,6 @@ async function refresh() {
     } while (again);
   } finally { busy = false; }
 }
-
 function draw(now) {
   const other = !shown || shown.image !== now.image;
   shown = now;
@@ -43,15 +42,15 @@ function draw(now) {
   if (other) open(now);
   points(now);
   overlay(now);
+  compare(now);
   pick(Math.min(picked, Math.max(0, now.names.length - 1)));
   offer(now);
 }
-
 function open(now) {
   const scale = 2 ** -now.levels, [height, width] = now.size;
   map.options.crs = L.extend({}, L.CRS.Simple, { transformation: new L.Transformation(scale, 0, scale, 0) });
-  for (const layer of [base, over]) if (layer) layer.remove();
-  over = null; painted = "";
+  for (const layer of [base, over, trained]) if (layer) layer.remove();
+  over = trained = null; painted = "";
   markers.forEach((m) => m.remove()); markers = new Map(); chosen = null;
   const bounds = L.latLngBounds([0, 0], [height, width]);
   map.setMinZoom(0).setMaxZoom(now.levels + 5);
@@ -59,13 +58,12 @@ function open(now) {
   base = layer("image", 0, now).addTo(map);
   view();
 }
-
 function layer(kind, version, now) {
   const [height, width] = now.size;
-  return L.tileLayer(`${kind}/${version}/${now.image}/{z}/{x}/{y}`, { bounds: [[0, 0], [height, width]], minZoom: 0,
+  const pane = { image: "tilePane", trained: "trained" }[kind] || "probe";
+  return L.tileLayer(`${kind}/${version}/${now.image}/{z}/{x}/{y}`, { pane, bounds: [[0, 0], [height, width]], minZoom: 0,
     maxZoom: now.levels + 5, maxNativeZoom: now.levels, noWrap: true, keepBuffer: 3 });
 }
-
 function overlay(now) { // the new map is laid over the old one, which goes when all of it is there
   const kind = $("confidence").checked ? "confidence" : "map", name = kind + now.painted + "/" + now.image;
   if (name === painted) return;
@@ -76,7 +74,19 @@ function overlay(now) { // the new map is laid over the old one, which goes when
   fresh.once("load", () => { if (old) old.remove(); map.getContainer().dataset.painted = now.painted; });
   if (old) setTimeout(() => old.remove(), 3000);
 }
-
+function compare(now) { // the trained network's map lies left of the slider's place, the probe's right of it
+  const kept = now.trained && `${now.trained}/${now.image}`;
+  if (trained && trained.kept !== kept) { trained.remove(); trained = null; }
+  if (kept && !trained) { trained = layer("trained", now.trained, now).setOpacity($("opacity").value / 100).addTo(map); trained.kept = kept; }
+  $("compare").hidden = !kept;
+  swipe();
+}
+function swipe() {
+  const a = map.containerPointToLayerPoint([0, 0]), b = map.containerPointToLayerPoint(map.getSize());
+  const x = trained && !$("confidence").checked ? a.x + ((b.x - a.x) * $("swipe").value) / 100 : a.x;
+  map.getPane("trained").style.clip = `rect(${a.y}px,${x}px,${b.y}px,${a.x}px)`;
+  map.getPane("probe").style.clip = `rect(${a.y}px,${b.x}px,${b.y}px,${x}px)`;
+}
 function points(now) {
   const there = new Map(now.points.map((p) => [`${now.image}/${p.join("/")}/${now.colours[p[2]]}`, p]));
   for (const [key, m] of markers) if (!there.has(key)) { m.remove(); markers.delete(key); }
@@ -97,18 +107,15 @@ function points(now) {
     markers.set(key, m);
   }
 }
-
 function choose(m) {
   if (chosen && chosen.getElement()) chosen.getElement().classList.remove("chosen");
   chosen = m;
   m.getElement().classList.add("chosen");
 }
-
 function pick(k) {
   picked = k;
   document.querySelectorAll("#classes tr").forEach((tr) => tr.classList.toggle("picked", tr.dataset.class === String(k)));
 }
-
 function offer(now) {
   const place = now.offered && `${now.offered.image}/${now.offered.row}/${now.offered.col}`;
   if (target && target.place !== place) { target.remove(); target = null; }
@@ -122,16 +129,13 @@ function offer(now) {
   }
   follow = place;
 }
-
 function go(k) { wanted = (k + shown.images) % shown.images; refresh(); }
-
 function view() {
   if (!shown) return;
   const b = map.getBounds(), row = Math.floor(b.getSouth()), col = Math.floor(b.getWest());
   act("view", { image: shown.image, row: Math.min(row, Math.floor(b.getNorth())), col,
     height: Math.ceil(Math.abs(b.getNorth() - b.getSouth())), width: Math.ceil(b.getEast() - b.getWest()) });
 }
-
 function place(label, at) { // a check point is answered by its class, wherever the pointer is
   const asked = shown.offered;
   if (asked && asked.check) return act("add", { image: asked.image, row: asked.row, col: asked.col, label, check: true });
@@ -139,6 +143,7 @@ function place(label, at) { // a check point is answered by its class, wherever 
 }
 
 map.on("moveend", view);
+map.on("move zoom resize viewreset", () => map._loaded && swipe());
 map.on("click", (e) => { // the middle of the screen's pixel, which may be one of the image's
   if (!(shown.offered && shown.offered.check)) place(picked, map.containerPointToLatLng(e.containerPoint.add([0.5, 0.5])));
 });
@@ -156,7 +161,6 @@ document.addEventListener("click", async (e) => {
   else if (b.id === "previous" || b.id === "following") step(b.id === "previous" ? -1 : 1);
   b.blur();
 });
-
 function step(by) {
   const items = [...document.querySelectorAll("#images li")];
   for (let k = 1; k <= items.length; k++) {
@@ -167,10 +171,11 @@ function step(by) {
 
 document.addEventListener("change", (e) => {
   if ("colour" in e.target.dataset) { const colour = e.target.value; e.target.blur(); act("colour_class", { label: +e.target.dataset.colour, colour }); }
-  else if (e.target.id === "confidence") overlay(shown);
+  else if (e.target.id === "confidence") { overlay(shown); swipe(); }
   else if (e.target.id === "without") $("images").classList.toggle("without", e.target.checked);
 });
-$("opacity").addEventListener("input", () => over && over.setOpacity($("opacity").value / 100));
+$("opacity").addEventListener("input", () => [over, trained].forEach((m) => m && m.setOpacity($("opacity").value / 100)));
+$("swipe").addEventListener("input", swipe);
 
 document.addEventListener("keydown", (e) => {
   if (e.target.matches("input:not([type=range]):not([type=checkbox])") || !shown) return;
@@ -182,7 +187,7 @@ document.addEventListener("keydown", (e) => {
   else if ((key === "delete" || key === "backspace") && chosen) chosen.remove_point();
   else if (key === "n") act("next");
   else if (key === "s") act("skip");
-  else if (key === "c") { $("confidence").checked = !$("confidence").checked; overlay(shown); }
+  else if (key === "c") $("confidence").click();
   else if (key === "[" || key === "]") step(key === "[" ? -1 : 1);
 });
 

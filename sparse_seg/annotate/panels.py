@@ -63,9 +63,14 @@ def _images(session: Session, image: str) -> str:
 def _areas(session: Session, image: str) -> str:
     maps, classes = session.follow.maps, session.state.classes
     if maps is None or maps.fit is None:
-        why = session.follow.problem or "Place points of two classes: the map follows each click."
+        why = (
+            session.follow.problem
+            or session.follow.progress
+            or "Place points of two classes: the map follows each click."
+        )
         return f"<p>{escape(why)}</p>"
     rows = []
+    doing = f"<p>{escape(session.follow.progress)}</p>" if session.follow.progress else ""
     for title, key in (("image", image), ("folder", "")):
         now = maps.areas(len(classes), key or None)
         before = session.before.get(key, [])
@@ -81,7 +86,7 @@ def _areas(session: Session, image: str) -> str:
                 f"<td>{100 * n / total:.1f} % <small>{said}</small></td></tr>"
             )
     note = "<p><small>shares of what is mapped so far; change since the click</small></p>"
-    return f"<table>{''.join(rows)}</table>{note}"
+    return f"{doing}<table>{''.join(rows)}</table>{note}"
 
 
 def _offer(session: Session) -> str:
@@ -158,5 +163,5 @@ def _jobs(session: Session) -> str:
     if jobs.lines:
         parts.append(f"<pre>{escape(chr(10).join(list(jobs.lines)[-8:]))}</pre>")
     if jobs.kind == "predict" and not jobs.running:
-        parts.append(f"<p>maps: <code>{escape(str(session.state.root / 'maps'))}</code></p>")
+        parts.append(f"<p>maps: <code>{escape(str(jobs.maps))}</code></p>")
     return "".join(parts)

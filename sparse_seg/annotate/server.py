@@ -100,7 +100,7 @@ def create_app(session: Session, port: int, token: str = "") -> Starlette:
                 running = session.jobs.running
                 if session.now != last or (running and quiet >= 10):
                     last, quiet = session.now, 0
-                    yield f"data: {last[0]}.{last[1]}\n\n"
+                    yield f"data: {last}\n\n"
                 elif quiet % 100 == 99:
                     yield ": still here\n\n"
                 quiet += 1
@@ -113,7 +113,8 @@ def create_app(session: Session, port: int, token: str = "") -> Starlette:
         if made is None:
             return Response(status_code=204)
         data, kind = made
-        return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": "private, max-age=600"})
+        kept = "private, max-age=600" if request.path_params["layer"] == "image" else "no-store"
+        return Response(data, media_type=f"image/{kind}", headers={"Cache-Control": kept})
 
     return Starlette(
         routes=[
@@ -153,6 +154,7 @@ def shown(session: Session, k: int) -> dict[str, Any]:
         "colours": [hex_colour(row.colour) for row in state.classes],
         "names": [row.name for row in state.classes],
         "painted": session.follow.painted if session.follow.there else 0,
+        "trained": session.jobs.ended + 1 if session.trained and image in session.trained.pictures else 0,
         "offered": None
         if offered is None
         else {"image": images.index(offered.image), "row": offered.row, "col": offered.col, "check": offered.check},

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparse_seg.annotate.disk import OWN
 from sparse_seg.annotate.estimates import Estimates, estimates
 from sparse_seg.annotate.follow import Follow
+from sparse_seg.annotate.imagery import Imagery
 from sparse_seg.annotate.jobs import Jobs
+from sparse_seg.annotate.journal import Journal
 from sparse_seg.annotate.requests import text, whole, word
 from sparse_seg.annotate.state import Annotation
 from sparse_seg.errors import UserError
@@ -37,7 +40,7 @@ class Session:
         self.state, self.jobs, self.every = state, jobs, every
         self.follow = Follow(state, self.changed)
         self.offered: Suggested | None = None
-        self.scores: list[tuple[int, float, float]] = []
+        self.scores: list[tuple[int, float, float]]
         """After each check point: how many there are, accuracy, and half its interval."""
         self.before: dict[str, list[int]] = {}
         self.trouble = ""
@@ -51,6 +54,10 @@ class Session:
         self._keeper: threading.Thread | None = None
         self._reading: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
+        self._trained: Imagery | None = None
+        self._maps_of = -1
+        self._kept = Journal(state.root / OWN / "scores.jsonl")
+        self.scores = [(int(r["checks"]), float(r["accuracy"]), float(r["half"])) for r in self._kept.read()]
         self._acts: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "add": self._add,
             "remove": lambda q: state.remove(*self._pixel(q), layer=word(q, "layer", ("points", "checks"))),
@@ -93,9 +100,21 @@ class Session:
             self.version += 1
 
     @property
-    def now(self) -> tuple[int, int]:
+    def now(self) -> str:
         """Changes with everything that a page shows."""
-        return self.state.version, self.version
+        return f"{self.state.version}.{self.version}.{self.jobs.status}"
+
+    @property
+    def trained(self) -> Imagery | None:
+        """The maps that were written, as images in the colours of their classes; None if there is none."""
+        with self._lock:
+            if self._maps_of != self.jobs.ended:
+                old, self._maps_of = self._trained, self.jobs.ended
+                written = self.jobs.written()
+                self._trained = Imagery(written) if written else None
+                if old is not None:
+                    old.close()
+            return self._trained
 
     # Requests
 
@@ -172,6 +191,7 @@ class Session:
         found = self.estimates()
         if found is not None and not math.isnan(found[0].accuracy.value):
             self.scores.append((found[1], *found[0].accuracy))
+            self._kept.write(dict(zip(("checks", "accuracy", "half"), self.scores[-1], strict=True)))
 
     def _remember(self) -> None:
         """Keep the areas as they are before a click."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sparse_seg.annotate.imagery import reduction, tile_of
 from sparse_seg.annotate.session import Session
-from sparse_seg.palette import palette
+from sparse_seg.errors import UserError
+from sparse_seg.palette import UNLABELLED, palette
 
 SIDE = 256
 """Of a tile, in pixels of the screen."""
@@ -32,14 +33,15 @@ def tile(session: Session, where: Mapping[str, Any]) -> tuple[bytes, str] | None
 
     Args:
         session: whose images and maps.
-        where: layer, "image", "map" or "confidence"; image, its number; z, x, y, the tile's, as Leaflet counts them.
+        where: layer, "image", "map", "confidence" or "trained"; image, its number; z, x, y, the tile's, as Leaflet
+            counts them.
     """
     state, layer = session.state, where["layer"]
     images = state.images
-    if layer not in ("image", "map", "confidence") or not 0 <= where["image"] < len(images):
+    if layer not in ("image", "map", "confidence", "trained") or not 0 <= where["image"] < len(images):
         return None
     image = images[where["image"]]
-    if image in state.imagery.damaged:
+    if image not in state.imagery.pictures:
         return None
     height, width = state.imagery.size(image)
     level = levels_of((height, width)) - where["z"]
@@ -49,12 +51,22 @@ def tile(session: Session, where: Mapping[str, Any]) -> tuple[bytes, str] | None
     row, col = where["y"] * SIDE * factor, where["x"] * SIDE * factor
     if not (0 <= row < height and 0 <= col < width):
         return None
+    part = row, col, min(SIDE * factor, height - row), min(SIDE * factor, width - col), factor
+    if layer == "trained":
+        written = session.trained
+        if written is None or image not in written.pictures or written.size(image) != (height, width):
+            return None
+        pixels, valid = written.read(image, *part)
+        return _encoded(tile_of(pixels), valid & (pixels != UNLABELLED).any(2), png=True)
     if layer == "image":
         if factor >= reduction((height, width)) and state.imagery.needs_reduction(image):
             session.wait_until_small(image)
-        pixels, valid = state.imagery.read(
-            image, row, col, min(SIDE * factor, height - row), min(SIDE * factor, width - col), factor
-        )
+        try:
+            pixels, valid = state.imagery.read(image, *part)
+        except UserError as error:  # the page says so, and shows what can be read
+            state.imagery.damaged[image] = str(error)
+            session.changed()
+            return None
         return _encoded(tile_of(pixels), valid)
     maps = session.follow.maps
     if maps is None or (found := maps.tile(image, factor, row, col)) is None:

@@ -4,8 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from browsing import choose_image, opened, place_some, rows, served, spot, until, wait
+from browsing import WAIT, choose_image, opened, place_some, rows, served, spot, until, wait
+
+from sparse_seg.classes import Classes
+from sparse_seg.raster.readers import open_raster
+from sparse_seg.raster.write import new_map
 
 
 def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: Path) -> None:
@@ -29,6 +34,25 @@ def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: P
         until(lambda: len(rows(root, "checks.csv")), 1)
         assert len(rows(root)) == 7, "a check point is not trained on"
         wait(page, "() => document.querySelector('#checks').textContent.includes('would halve')")
+        page.close()
+
+
+def test_the_map_of_a_trained_network_is_laid_beside_the_probes_by_a_swipe(browser: Any, root: Path) -> None:
+    classes = Classes(("Water", "Land"), ((1, 2, 250), (0, 200, 0)))
+    with open_raster(root / "images" / "b.tif", None, None) as image:
+        (root / "maps").mkdir()
+        with new_map(root / "maps" / "b.tif", image, classes) as written:
+            written.write(0, 0, np.zeros((image.height, image.width), np.uint8))
+    with served(root) as (address, _):
+        page = opened(browser, address)
+        assert page.is_hidden("#compare"), "no map of the first image was written"
+        choose_image(page, "b")
+        page.wait_for_selector('img[src*="trained/"].leaflet-tile-loaded', timeout=WAIT)
+        script = "([pane, k]) => parseFloat(map.getPane(pane).style.clip.match(/-?[0-9.]+/g)[k])"
+        whole = page.evaluate(script, ["trained", 1])
+        page.evaluate("() => { $('swipe').value = 25; $('swipe').dispatchEvent(new Event('input')); }")
+        assert 0.2 * whole < page.evaluate(script, ["trained", 1]) < 0.3 * whole
+        assert page.evaluate(script, ["probe", 3]) == page.evaluate(script, ["trained", 1])
         page.close()
 
 
