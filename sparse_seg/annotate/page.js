@@ -33,7 +33,6 @@ async function refresh() {
 function draw(now) {
   const other = !shown || shown.image !== now.image;
   shown = now;
-  wanted = now.image;
   $("title").textContent = now.name + (now.read_only ? " (read-only)" : "");
   const colouring = document.activeElement && document.activeElement.type === "color";
   for (const [id, html] of Object.entries(now.panels)) // what is being pressed stays until it is let go

@@ -114,9 +114,10 @@ def _checks(session: Session) -> str:
     rows += [(f"IoU {row.name}", e) for row, e in zip(classes, scores.iou, strict=True)]
     rows += [(f"area {row.name}", e) for row, e in zip(classes, scores.area, strict=True)]
     table = "".join(f"<tr><td>{escape(name)}</td><td>{_percent(e)}</td></tr>" for name, e in rows)
-    need = f"<p>Too few check points yet where the map says {escape(', '.join(missing))}.</p>" if missing else ""
+    few = f"Too few check points yet where the map says {', '.join(missing)}: the figures leave that out."
+    need = f"<p>{escape(few)}</p>" if missing else ""
     more = f"<p>{count} check points; {more_to_halve(count)} more would halve the intervals (95 %).</p>"
-    return f"<table>{table}</table>{more}{need}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
+    return f"{need}<table>{table}</table>{more}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
 
 
 def _percent(e: Estimate) -> str:

@@ -51,8 +51,12 @@ def test_halving_takes_four_times_as_many() -> None:
     assert more_to_halve(int(MATRIX.sum())) + MATRIX.sum() == 4 * MATRIX.sum()
 
 
-@pytest.mark.parametrize("changes", [False, True], ids=["one map", "a map that changes"])
-def test_intervals_hold_the_truth_nineteen_times_in_twenty(changes: bool) -> None:
+@pytest.mark.parametrize(
+    ("changes", "points", "least"),
+    [(False, 450, 0.91), (True, 450, 0.91), (False, 150, 0.9)],
+    ids=["one map", "a map that changes", "fewer points"],
+)
+def test_intervals_hold_the_truth_nineteen_times_in_twenty(changes: bool, points: int, least: float) -> None:
     draw = np.random.default_rng(1)
     truth = draw.choice(3, 20_000, p=[0.1, 0.3, 0.6])
     final = np.where(draw.random(20_000) < 0.85, truth, draw.integers(0, 3, 20_000))
@@ -61,7 +65,7 @@ def test_intervals_hold_the_truth_nineteen_times_in_twenty(changes: bool) -> Non
     pixels = np.bincount(final, minlength=3).tolist()
     iou = [((final == k) & (truth == k)).sum() / ((final == k) | (truth == k)).sum() for k in range(3)]
     true = np.array([np.mean(final == truth), np.mean(iou), iou[0], np.mean(truth == 0)])
-    rounds, points = 300, 450
+    rounds = 300
     error = np.zeros((rounds, 4))
     hits = np.zeros((rounds, 4))
     for k in range(rounds):
@@ -73,6 +77,6 @@ def test_intervals_hold_the_truth_nineteen_times_in_twenty(changes: bool) -> Non
         each = [found.accuracy, found.miou, found.iou[0], found.area[0]]
         error[k] = [e.value for e in each] - true
         hits[k] = np.abs(error[k]) <= [e.half for e in each]
-    assert (hits.mean(0) > 0.91).all(), hits.mean(0)
+    assert (hits.mean(0) > least).all(), hits.mean(0)
     assert (hits.mean(0) < 0.985).all(), hits.mean(0)
     assert (np.abs(error.mean(0)) < 0.006).all(), error.mean(0)

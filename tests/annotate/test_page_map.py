@@ -25,7 +25,7 @@ def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: P
         wait(page, "n => shown.painted > n", before)
         page.keyboard.press("n")
         wait(page, "() => shown.offered && !shown.offered.check")
-        assert re.search(r"(Water|Land) or (Water|Land)\? \d+ to \d+ %", page.inner_text("#offer"))
+        assert re.search(r"(Water|Land)( or (Water|Land)\?|, says the map:) \d+( to \d+)? %", page.inner_text("#offer"))
         first = page.evaluate("shown.offered")
         page.keyboard.press("s")
         wait(page, "() => shown.offered && shown.offered.check")
