@@ -62,7 +62,7 @@ WITHOUT_EXAMPLE = {
     "dubai", "folder",  # need files
     "SegmentationTask", "History", "Panels", "Progress", "RunCheckpoint",
     # need a trainer: the package has the example
-    "ProbeTask", "SelfTrainingTask", "TeacherTask", "estimated_prior", "given_prior", "network_prior",
+    "ProbeTask", "TeacherTask", "estimated_prior", "given_prior", "network_prior",
     "Shares", "RunningShares", "own_shares",
 }  # fmt: skip
 

@@ -9,7 +9,6 @@ import lightning as L
 import numpy as np
 import torch.utils.data
 from lightning.pytorch.utilities import rank_zero_warn
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sparse_seg.classes import IGNORE_INDEX, Image, Mask
@@ -239,16 +238,6 @@ class SparsePointsDataModule(L.LightningDataModule):
         assert isinstance(targets, Targets)
         for k, i in enumerate(self.train_indices):
             yield self.samples[i].whole, np.array(self._train.images[k]), targets[k], k not in targets.points
-
-    def add_soft_targets(self, targets: Sequence[NDArray[np.uint8]]) -> None:
-        """Have training batches say more of their pixels than the points do.
-
-        Args:
-            targets: (size, size, C) for each of `train_indices`, probabilities × 255. They are cut and moved as the
-                images are; a batch has them as `soft`, uint8 (B, C, H, W).
-        """
-        assert self._train is not None, "call setup() first"
-        self._train.soft = targets
 
     def examples(self, count: int) -> tuple[Image, Mask, Mask]:
         """The first `count` training and the first `count` validation images, for pictures.

@@ -33,8 +33,6 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         seed: of the run.
         views: 1 or 2 images of each place.
         crop: side of a window that is shown instead of the whole; it depends on (seed, epoch, index) alone.
-
-    With `soft` set, N of uint8 (H, W, C), an item also has `soft`, uint8 (C, H, W), cut and moved as the target is.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.views = views
         self.crop = crop
-        self.soft: Sequence[NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -68,24 +65,17 @@ class SegmentationDataset(Dataset[dict[str, Tensor]]):
                 colours = [*draws, view] if view else draws
                 seen[view], moved = augment(self.transform, image.copy(), target.copy(), draws, colours)
             target = moved
-        soft = target[..., 1:]
-        if self.soft is not None:
-            target = target[..., 0]
         if index == PADDING:
             target = np.full_like(target, IGNORE_INDEX)
         item = {"image": to_float(seen[0]).contiguous()}
         if self.views == 2:
             item["image_strong"] = to_float(seen[1]).contiguous()
-        if self.soft is not None:
-            item["soft"] = torch.from_numpy(soft).movedim(-1, 0).contiguous()
         return item | {"target": torch.from_numpy(target.astype(np.int64)), "index": torch.tensor(index)}
 
     def _stored(self, epoch: int, index: int) -> tuple[Image, NDArray[np.uint8]]:
-        """Copies of image and target, or of a window of them; soft targets are further channels of the target."""
+        """Copies of image and target, or of a window of them."""
         k = max(index, 0)
         image, target = self.images[k], self.targets[k]
-        if self.soft is not None:
-            target = np.dstack([target, self.soft[k]])
         if self.crop is not None:
             rng = np.random.default_rng([self.seed, epoch, k, CROP])
             row, col = (int(rng.integers(n - self.crop + 1)) for n in image.shape[:2])

@@ -10,7 +10,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sparse_seg.errors import UserError
 from sparse_seg.names import canonical
-from sparse_seg.networks.found import find_checkpoint
 
 AXES = ("loss", "points", "augment", "split", "seed")
 GROUPS = ("data", "model", "loss", "augment", "optimizer", "scheduler", "method", "prior")
@@ -20,11 +19,9 @@ NEUTRAL = (
     "callbacks.panels", "data.root", "data.source.root", "data.cache_dir", "data.num_workers", "trainer.accelerator",
     "data.source.points_file", "data.allow_empty_classes", "scores",
 )  # fmt: skip
-FILES = ("model.encoder_weights", "data.points_file", "prior.shares", "method.teacher")
-NO_FILE = {"model.encoder_weights": "imagenet", "method.teacher": "probe"}
+FILES = ("model.encoder_weights", "data.points_file", "prior.shares")
+NO_FILE = {"model.encoder_weights": "imagenet"}
 """What stands there instead of a file."""
-SELF_TRAINING = "sparse_seg.training.SelfTrainingTask"
-"""The method whose `teacher` is a run; others may mean something else by it."""
 SHORT = {"data.fold": "fold", "data.val_tiles": "val_tiles"}
 MAX_NAME = 200
 CONTENT = "data.content"
@@ -130,14 +127,10 @@ def figures(cfg: DictConfig, content: str | None = None) -> Flat:
     flat = flatten(plain) | ({} if content is None else {CONTENT: content})
     for key in FILES:
         path = flat.get(key)
-        if key == "method.teacher" and flat.get("method._target_") != SELF_TRAINING:
-            continue
         if isinstance(path, str) and path != NO_FILE.get(key):
             inside = Path(str(plain["data"].get("root")), path)  # a file of points may be named as it lies in there
             if key == "data.points_file" and not Path(path).is_file() and inside.is_file():
                 path = str(inside)
-            if key == "method.teacher":
-                path = str(_teacher(path))
             try:
                 with open(path, "rb") as f:
                     flat[key] = "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()
@@ -145,15 +138,6 @@ def figures(cfg: DictConfig, content: str | None = None) -> Flat:
                 hint = "; choose imagenet, null or a file" if key == "model.encoder_weights" else ""
                 raise UserError(f"{key}={path} cannot be read: {e.strerror}{hint}") from e
     return dict(sorted(flat.items()))
-
-
-def _teacher(run: str) -> Path:
-    try:
-        if Path(run).is_dir() and not Path(run, "result.json").is_file():
-            raise UserError(f"{run} is no finished run")
-        return find_checkpoint(Path(run), final=True)
-    except UserError as e:
-        raise UserError(f"method.teacher: {e}; give probe, a finished run's folder, or a checkpoint") from e
 
 
 def fingerprint(flat: Flat) -> str:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sparse_seg.training.progress import Progress
     from sparse_seg.training.schedules import one_cycle_cosine
     from sparse_seg.training.scores import BoundaryIoU
-    from sparse_seg.training.self_training import SelfTrainingTask
     from sparse_seg.training.shares import RunningShares, Shares, given_prior, network_prior, own_shares
     from sparse_seg.training.task import SegmentationTask
     from sparse_seg.training.teacher import TeacherTask
@@ -27,7 +26,6 @@ __all__ = [
     "RunCheckpoint",
     "RunningShares",
     "SegmentationTask",
-    "SelfTrainingTask",
     "Shares",
     "TeacherTask",
     "estimated_prior",
@@ -45,7 +43,6 @@ _MODULES = {
     "RunCheckpoint": "checkpoint",
     "RunningShares": "shares",
     "SegmentationTask": "task",
-    "SelfTrainingTask": "self_training",
     "Shares": "shares",
     "TeacherTask": "teacher",
     "estimated_prior": "prior",

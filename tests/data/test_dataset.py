@@ -75,21 +75,19 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone_and_leaves_the_store
     np.testing.assert_array_equal(TARGETS, stored[1])
 
 
-def test_a_crop_shows_a_window_of_image_target_and_soft_target_alike():
+def test_a_crop_shows_a_window_of_image_and_target_alike():
     size, crop = 16, 6
     place = np.stack([RNG.permutation(size * size).reshape(size, size).astype(np.uint8) for _ in range(2)])
-    images, soft = np.repeat(place[..., None], 3, 3), np.stack([place, 255 - place], -1)
+    images = np.repeat(place[..., None], 3, 3)
     flips = A.Compose([A.HorizontalFlip(p=0.5), A.RandomRotate90(p=1.0)])
     corners = set()
     for transform in (None, flips):
         dataset, other = (SegmentationDataset(images, place, transform, 3, 2, crop) for _ in range(2))
-        dataset.soft = other.soft = list(soft)
         for epoch in range(20):
             item = dataset[epoch, 1]
             shown = (item["image"] * 255).round().to(torch.int64)
             assert shown.shape == (3, crop, crop)
             assert torch.equal(shown[0], item["target"])
-            assert torch.equal(item["soft"].to(torch.int64), torch.stack([item["target"], 255 - item["target"]]))
             assert torch.equal(item["image_strong"], item["image"])
             if transform is None:
                 corner = int(item["target"][0, 0])

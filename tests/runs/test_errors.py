@@ -73,10 +73,6 @@ def refused(*words: str, cwd: Path, data: Words = SYNTHETIC) -> str:
         (("data.val_fraction=0.95",), "data.val_fraction=0.95 of 6 images leaves no training image"),
         (("data.points_file=nowhere.csv",), "data.points_file=nowhere.csv cannot be read: No such file"),
         (("model.encoder_weights=nowhere.pth",), "choose imagenet, null or a file"),
-        (
-            ("method=self_training", "method.teacher=no/run"),
-            "method.teacher: no such run or checkpoint: no/run;",
-        ),
     ],
     ids=" ".join,
 )

@@ -169,29 +169,6 @@ def test_a_file_counts_by_its_content(configured: Configured, tmp_path: Path, ke
         print_of(there)
 
 
-def test_a_teacher_counts_by_its_weights(configured: Configured, tmp_path: Path) -> None:
-    here, there = tmp_path / "run", tmp_path / "other" / "moved"
-    for run, content in ((here, b"one"), (there, b"one")):
-        (run / "checkpoints").mkdir(parents=True)
-        (run / "result.json").touch()
-        (run / "checkpoints" / "best.ckpt").write_bytes(b"an earlier epoch")
-        (run / "checkpoints" / "final.ckpt").write_bytes(content)
-
-    def print_of(teacher: Path | str) -> str:
-        return fingerprint(figures(configured("method=self_training", f"method.teacher={teacher}")[0]))
-
-    first = print_of(here)
-    assert print_of(there) == print_of(there / "checkpoints" / "final.ckpt") == first
-    assert print_of("probe") != first
-    (there / "checkpoints" / "final.ckpt").write_bytes(b"two")
-    assert print_of(there) != first
-    (there / "result.json").unlink()
-    with pytest.raises(UserError, match=r"method.teacher: .*moved is no finished run; give probe, "):
-        print_of(there)
-    mine = configured("method=self_training", "method._target_=pkg.Mine", "method.teacher=resnet50")[0]
-    assert figures(mine)["method.teacher"] == "resnet50"
-
-
 def test_a_run_without_crops_is_the_run_that_it_was(configured: Configured) -> None:
     new = figures(configured()[0])
     old = {key: value for key, value in new.items() if key != "data.crop"}

@@ -22,7 +22,6 @@ from sparse_seg.data.dataset import EpochBatchSampler, SegmentationDataset
 from sparse_seg.data.synthetic import synthetic
 from sparse_seg.data.transforms import resize_mask
 from sparse_seg.losses import PartialCrossEntropy, PartialFocal
-from sparse_seg.training.self_training import SelfTrainingTask
 from sparse_seg.training.shares import RunningShares
 from sparse_seg.training.task import SegmentationTask
 
@@ -36,13 +35,6 @@ class NanOnRank(nn.Module):
         self.step = getattr(self, "step", 0) + 1
         here = torch.distributed.get_rank() == 1 and self.step == 2
         return PartialCrossEntropy()(logits, target) * (math.nan if here else 1)
-
-
-class Taught(SelfTrainingTask):
-    """Whose targets come with the batches."""
-
-    def on_fit_start(self) -> None:
-        """There is no data module to be labelled."""
 
 
 class TrainLoss(L.Callback):
@@ -79,12 +71,11 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
     network[1].running_mean.uniform_(-1, 1)
     weights = [0.5, 1.0, 3.0]
     losses = {"ce": PartialCrossEntropy(weights), "focal": PartialFocal(alpha=weights), "nan": NanOnRank()}
-    losses["shares"] = losses["taught"] = losses["ce"]
+    losses["shares"] = losses["ce"]
     epochs = 2 if loss == "shares" else 1
-    kind, options = (Taught, {"teacher": "elsewhere"}) if loss == "taught" else (SegmentationTask, {})
-    task = kind(
+    task = SegmentationTask(
         network, losses[loss], class_names=[f"class {c}" for c in range(CLASSES)],
-        optimizer=lambda p: torch.optim.Adam(p, lr=0.01), **options,
+        optimizer=lambda p: torch.optim.Adam(p, lr=0.01),
     )  # fmt: skip
     if loss == "shares":
         own = torch.full((STEPS * BATCH, CLASSES), 1 / 3, dtype=torch.float64)
@@ -95,13 +86,9 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
         max_epochs=epochs, callbacks=[train_loss], logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
-    train = training_set()
-    if loss == "taught":
-        soft = np.random.default_rng(1).dirichlet(np.ones(CLASSES), (STEPS * BATCH, SIZE, SIZE))
-        train.soft = list((soft * 255).round().astype(np.uint8))
     loaders = [
         DataLoader(data, batch_sampler=EpochBatchSampler(len(data), BATCH, shuffle, rank=rank, world=world))
-        for data, shuffle in ((train, True), (dataset(VAL_IMAGES), False))
+        for data, shuffle in ((training_set(), True), (dataset(VAL_IMAGES), False))
     ]
     trainer.fit(task, *loaders)
     assert trainer.global_step == STEPS * epochs
@@ -117,7 +104,7 @@ def meeting_place() -> dict[str, str]:
         return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(s.getsockname()[1]), "WORLD_SIZE": "2", "NODE_RANK": "0"}
 
 
-@pytest.fixture(scope="module", params=["ce", "focal", "shares", "taught"])
+@pytest.fixture(scope="module", params=["ce", "focal", "shares"])
 def fits(request, tmp_path_factory) -> list[dict]:
     """What one process made, and the two ranks of DDP."""
     cwd, place = tmp_path_factory.mktemp("fits"), meeting_place()
