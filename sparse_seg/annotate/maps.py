@@ -22,7 +22,7 @@ from sparse_seg.tensors import to_float
 
 WINDOW = 256
 """Side of what is mapped at a time, in pixels of the image."""
-MARGIN = 32
+MARGIN = 64
 """What the encoder sees around it."""
 MEMORY = 600 * 2**20
 """Bytes of features that are held."""
