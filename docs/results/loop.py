@@ -153,7 +153,7 @@ class Loop:
         for name, colour in zip(NAMES, LAND_COVER.colours, strict=True):
             self.page.add_class(name, colour)
         self.draw = np.random.default_rng([seed, 0])
-        self.maps = Maps(self.page.imagery, network, draw=self.draw)
+        self.maps = Maps(self.page.imagery, network)
         self.maps.features = features
         self.person = Person(scene, strategy, seed)
         self.clicks = 0
@@ -161,6 +161,7 @@ class Loop:
     def places(self) -> Iterator[tuple[Place, Any]]:
         """Where the next click goes, and what the page offered there if it is a check point."""
         from sparse_seg.annotate.maps import WINDOW
+        from sparse_seg.annotate.places import check_point, suggest
 
         assert SIZE == WINDOW
         own = at_random if self.strategy is STRATEGIES["random"] else per_class
@@ -180,11 +181,11 @@ class Loop:
             points, checks = self.page.pixels("points"), self.page.pixels("checks")
             away = [*skipped, *((i, *at) for i, those in checks.items() for at in those)]
             offered += 1
-            check = self.maps.check_point([points, checks], self.draw) if offered % EVERY == 0 else None
+            check = check_point(self.maps, [points, checks], self.draw) if offered % EVERY == 0 else None
             if check is None and self.strategy.leads == "unsure":
                 found = self.least_certain(points, away)
             else:
-                said = check or self.maps.suggest(points, NAMES, away)
+                said = check or suggest(self.maps, points, NAMES, away, self.draw)
                 found = said.image, said.row, said.col
             before, last = self.clicks, found[0]
             yield (self.ids[found[0]], *found[1:]), check

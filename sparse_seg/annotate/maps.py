@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -28,8 +28,6 @@ MEMORY = 600 * 2**20
 """Bytes of features that are held."""
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1)
 """Of the L2 term, to choose from: a few clicks are to be held more strongly than many drawn points."""
-SURE = 0.8
-"""Probability from which the map's class alone is named."""
 FEWEST = 8
 """Points that choose a strength."""
 GROWN = 1.25
@@ -37,21 +35,6 @@ GROWN = 1.25
 
 Key = tuple[str, int, int]
 """Image, and row and column of a window, counted in windows."""
-
-
-@dataclass(frozen=True)
-class Suggested:
-    """Where a click is worth most. reason: in words, for a person. check: whether it is a check point; then predicted
-    and weight are as `Annotation.check` takes them.
-    """
-
-    image: str
-    row: int
-    col: int
-    reason: str
-    check: bool = False
-    predicted: int = 0
-    weight: float = 0.0
 
 
 @dataclass
@@ -85,16 +68,9 @@ class Maps:
         imagery: the images.
         network: `create("probe", …)`, whose encoder is read.
         memory: bytes of features to hold.
-        draw: of random places.
     """
 
-    def __init__(
-        self,
-        imagery: Imagery,
-        network: NormalisedNetwork,
-        memory: int = MEMORY,
-        draw: np.random.Generator | None = None,
-    ) -> None:
+    def __init__(self, imagery: Imagery, network: NormalisedNetwork, memory: int = MEMORY) -> None:
         probe = network.network
         assert isinstance(probe, Probe)
         self.imagery, self.probe, self.memory = imagery, probe, memory
@@ -105,8 +81,7 @@ class Maps:
         self._levels: OrderedDict[Key, tuple[list[Tensor], NDArray[np.bool_]]] = OrderedDict()
         self._held = 0
         self._points: dict[tuple[str, int, int], Tensor] = {}
-        self._draw = draw or np.random.default_rng()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     # Windows and features
 
@@ -164,11 +139,7 @@ class Maps:
 
     def _read_at(self, image: str, pixels: Sequence[tuple[int, int]]) -> None:
         """Read what features of points are missing."""
-        missing: dict[Key, list[tuple[int, int]]] = {}
-        for row, col in pixels:
-            if (image, row, col) not in self._points:
-                missing.setdefault((image, row // WINDOW, col // WINDOW), []).append((row, col))
-        for key, those in missing.items():
+        for key, those in self._missing(image, pixels).items():
             top, left, _, _ = self._part(key)
             levels = [level.float() for level in self._read(key)[0]]
             rows, cols = (torch.tensor([p[k] - (top, left)[k] for p in those]) for k in (0, 1))
@@ -177,24 +148,26 @@ class Maps:
 
     def unread(self, points: Pixels) -> dict[Key, list[tuple[int, int]]]:
         """Window → its points whose features are not read yet."""
+        return {key: those for image in points for key, those in self._missing(image, points[image]).items()}
+
+    def _missing(self, image: str, pixels: Iterable[tuple[int, int]]) -> dict[Key, list[tuple[int, int]]]:
         found: dict[Key, list[tuple[int, int]]] = {}
-        for image, those in points.items():
-            for row, col in those:
-                if (image, row, col) not in self._points:
-                    found.setdefault((image, row // WINDOW, col // WINDOW), []).append((row, col))
+        for row, col in pixels:
+            if (image, row, col) not in self._points:
+                found.setdefault((image, row // WINDOW, col // WINDOW), []).append((row, col))
         return found
 
     @torch.no_grad()
     def read(self, image: str, pixels: Sequence[tuple[int, int]]) -> None:
         """Read the features of points, as `learn` does of those that are not read. Raises UserError if it cannot."""
-        with self._lock:
+        with self.lock:
             self._read_at(image, pixels)
 
     # The fit
 
     def learn(self, points: Pixels) -> bool:
         """Fit the probe to the points, beginning with the last fit. Returns False if there are not two classes."""
-        with self._lock, torch.no_grad():
+        with self.lock, torch.no_grad():
             labels, places = [], []
             for image, those in points.items():
                 if image in self.imagery.pictures:
@@ -228,7 +201,7 @@ class Maps:
         for key in keys:
             if most is not None and done >= most:
                 break
-            with self._lock:
+            with self.lock:
                 fit = self.fit
                 if fit is None:
                     break
@@ -288,11 +261,9 @@ class Maps:
         label = IGNORE_INDEX if there is None else int(there.label[row % WINDOW, col % WINDOW])
         return None if label == IGNORE_INDEX else label
 
-    # Where to click
-
     def posterior(self, image: str, row: int, col: int) -> list[tuple[int, float]]:
         """(class, probability) of a pixel, the likeliest first. Raises ValueError without a fit."""
-        with self._lock, torch.no_grad():
+        with self.lock, torch.no_grad():
             if self.fit is None:
                 raise ValueError("there is no fit yet")
             self._read_at(image, [(row, col)])
@@ -300,77 +271,6 @@ class Maps:
             p = (values @ self.fit.weight.T + self.fit.bias).softmax(0)
             order = p.argsort(descending=True)
             return [(self.fit.present[int(k)], float(p[k])) for k in order]
-
-    def suggest(
-        self, points: Pixels, names: Sequence[str], skipped: Iterable[tuple[str, int, int]]
-    ) -> Suggested | None:
-        """A place for the next click; None if nothing is mapped.
-
-        Of the windows with the fewest points one at random; in it a random pixel of the class that the map has there
-        and a person clicked least. So points are spread over the ground and over classes. The least certain place had
-        the lowest mean scores of five ways to choose (docs/results/loop.md).
-
-        Args:
-            points: that there are.
-            names: of the classes.
-            skipped: places that were offered and passed by.
-        """
-        with self._lock:
-            away = {(image, *at) for image, those in points.items() for at in those} | set(skipped)
-            found = self._spread(points, away)
-            if found is None or self.fit is None:
-                return None
-            key, row, col = found
-            (first, p), (second, q), *_ = self.posterior(key[0], row, col)
-            reason = f"{names[first]} or {names[second]}? {100 * p:.0f} to {100 * q:.0f} %"
-            if p > SURE:
-                reason = f"{names[first]}, says the map: {100 * p:.0f} %"
-            return Suggested(key[0], row, col, reason)
-
-    def check_point(self, taken: Sequence[Pixels], draw: np.random.Generator) -> Suggested | None:
-        """A random pixel of a random class of the map, none of those taken; None if nothing is mapped.
-
-        Every class is asked for equally often, every pixel of it is equally likely.
-        """
-        with self._lock:
-            found = self._random(taken, draw)
-            if found is None:
-                return None
-            key, row, col, label, weight = found
-            return Suggested(key[0], row, col, "check point: what is here?", True, label, weight)
-
-    def _spread(self, points: Pixels, away: set[tuple[str, int, int]]) -> tuple[Key, int, int] | None:
-        """Window, row and column of a pixel that is not away, as `suggest` says."""
-        keys = sorted(self.painted)
-        placed = Counter((image, row // WINDOW, col // WINDOW) for image, row, col in away)
-        clicked = Counter(said.label for those in points.values() for said in those.values())
-        for k in sorted(self._draw.permutation(len(keys)).tolist(), key=lambda k: placed[keys[k]]):
-            there = self.painted[keys[k]]
-            for label in sorted(np.flatnonzero(there.counts[:IGNORE_INDEX]).tolist(), key=lambda c: clicked[c]):
-                for at in self._draw.permutation(np.flatnonzero(there.label.ravel() == label)).tolist():
-                    row, col = divmod(at, there.label.shape[1])
-                    row, col = keys[k][1] * WINDOW + row, keys[k][2] * WINDOW + col
-                    if (keys[k][0], row, col) not in away:
-                        return keys[k], row, col
-        return None
-
-    def _random(self, taken: Sequence[Pixels], draw: np.random.Generator) -> tuple[Key, int, int, int, float] | None:
-        """Window, row and column, label of the map and weight of a random pixel of a random class of the map."""
-        keys = sorted(self.painted)
-        counts = np.array([self.painted[key].counts for key in keys]).reshape(-1, 256)
-        counts[:, IGNORE_INDEX] = 0
-        total = counts.sum(0)
-        there = np.flatnonzero(total)
-        for _ in range(100 if len(there) else 0):
-            label = int(draw.choice(there))
-            number = int(draw.integers(total[label]))
-            key = keys[int(np.searchsorted(counts[:, label].cumsum(), number, side="right"))]
-            map_ = self.painted[key].label
-            row, col = divmod(int(draw.choice(np.flatnonzero(map_.ravel() == label))), map_.shape[1])
-            row, col = key[1] * WINDOW + row, key[2] * WINDOW + col
-            if not any((row, col) in pixels.get(key[0], {}) for pixels in taken):
-                return key, row, col, label, float(total[label] * len(there))
-        return None
 
 
 def _held_out(places: Sequence[tuple[str, int, int]]) -> NDArray[np.bool_]:

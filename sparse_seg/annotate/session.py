@@ -19,7 +19,8 @@ from sparse_seg.errors import UserError
 from sparse_seg.palette import parse_colour
 
 if TYPE_CHECKING:  # they need torch
-    from sparse_seg.annotate.maps import Maps, Suggested
+    from sparse_seg.annotate.maps import Maps
+    from sparse_seg.annotate.places import Suggested
 
 EVERY = 5
 """Each so many-th next place is a check point."""
@@ -147,6 +148,8 @@ class Session:
         maps, problem = self.follow.maps, self.follow.problem
         if maps is None or maps.fit is None:
             raise UserError(problem or "place points of two classes first, then the map knows where it is unsure")
+        from sparse_seg.annotate.places import check_point, suggest  # with torch, which the map has loaded
+
         if self.offered is not None and not self.offered.check:
             self._passed.append((self.offered.image, self.offered.row, self.offered.col))
         if self.follow.view is not None:  # nothing may be mapped yet since the last click
@@ -155,10 +158,10 @@ class Session:
         names = [row.name for row in self.state.classes]
         taken = [self.state.pixels("points"), self.state.pixels("checks")]
         if self.every and self._nexts % self.every == 0:
-            self.offered = maps.check_point(taken, self._draw)
+            self.offered = check_point(maps, taken, self._draw)
         else:
             away = [*self._passed, *((i, *at) for i, those in taken[1].items() for at in those)]
-            self.offered = maps.suggest(taken[0], names, away)
+            self.offered = suggest(maps, taken[0], names, away, self._draw)
         if self.offered is None:
             raise UserError("no place is left in what is mapped: move the view")
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from folders import save_tif
 
-from sparse_seg.annotate import maps as module
 from sparse_seg.annotate.imagery import Imagery
 from sparse_seg.annotate.journal import Label, Pixels
 from sparse_seg.annotate.maps import WINDOW, Maps
+from sparse_seg.annotate.places import SURE, check_point, suggest
 from sparse_seg.networks.build import NormalisedNetwork, create
 
 NAMES = ["Water", "Land", "Road"]
+DRAW = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +95,12 @@ def test_a_fit_begins_with_the_last_one_and_a_new_class_is_learned(maps: Maps) -
 
 
 def test_next_goes_where_there_are_the_fewest_points_and_to_the_class_clicked_least(maps: Maps) -> None:
-    assert maps.suggest(POINTS, NAMES, []) is None
+    assert suggest(maps, POINTS, NAMES, [], DRAW) is None
     maps.learn(POINTS)
     maps.paint(maps.windows("a"))
     taken = clicked("a", *((row, col, said.label) for (row, col), said in POINTS["a"].items()))
     for _ in range(8):
-        place = maps.suggest(taken, NAMES, [])
+        place = suggest(maps, taken, NAMES, [], DRAW)
         assert place is not None
         assert not place.check
         here = [(row // WINDOW, col // WINDOW) for row, col in taken["a"]]
@@ -116,14 +117,14 @@ def test_next_goes_where_there_are_the_fewest_points_and_to_the_class_clicked_le
 def test_next_says_what_the_map_thinks_and_passes_what_was_skipped(maps: Maps) -> None:
     maps.learn(POINTS)
     maps.paint([("a", 1, 1)])
-    place = maps.suggest(POINTS, NAMES, [])
+    place = suggest(maps, POINTS, NAMES, [], DRAW)
     assert place is not None
     (first, p), (second, q), *_ = maps.posterior("a", place.row, place.col)
     both = f"{NAMES[first]} or {NAMES[second]}? {100 * p:.0f} to {100 * q:.0f} %"
-    assert place.reason == (f"{NAMES[first]}, says the map: {100 * p:.0f} %" if p > module.SURE else both)
+    assert place.reason == (f"{NAMES[first]}, says the map: {100 * p:.0f} %" if p > SURE else both)
     there = np.argwhere(maps.painted["a", 1, 1].label < 3) + WINDOW
     skipped = [("a", row, col) for row, col in there.tolist()]
-    assert maps.suggest(POINTS, NAMES, skipped) is None
+    assert suggest(maps, POINTS, NAMES, skipped, DRAW) is None
 
 
 def test_windows_ahead_are_of_all_images(tmp_path: Path, network: NormalisedNetwork) -> None:
@@ -149,11 +150,11 @@ def test_every_class_counts_alike_however_often_it_was_clicked(maps: Maps) -> No
 
 def test_check_points_ask_for_every_class_alike_with_their_weight(maps: Maps) -> None:
     draw = np.random.default_rng(0)
-    assert maps.check_point([], draw) is None
+    assert check_point(maps, [], draw) is None
     maps.learn(POINTS)
     maps.paint(maps.windows("a"))
     areas = maps.areas(3)
-    asked = [maps.check_point([POINTS], draw) for _ in range(150)]
+    asked = [check_point(maps, [POINTS], draw) for _ in range(150)]
     counts = np.zeros(3, int)
     for place in asked:
         assert place is not None
@@ -190,7 +191,7 @@ def test_nodata_is_not_mapped_and_never_asked_for(tmp_path: Path, network: Norma
     maps.paint(maps.windows("a"))
     assert maps.label_at("a", 50, 50) is None
     assert sum(maps.areas(2)) == 300 * 300
-    place = maps.suggest(points, NAMES, [])
+    place = suggest(maps, points, NAMES, [], DRAW)
     assert place is not None
     assert place.col >= 100
 

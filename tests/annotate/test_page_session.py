@@ -13,8 +13,8 @@ from browsing import until
 
 from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.journal import Pixels
-from sparse_seg.annotate.maps import Suggested
 from sparse_seg.annotate.panels import panels
+from sparse_seg.annotate.places import Suggested
 from sparse_seg.annotate.session import Session
 from sparse_seg.annotate.state import Annotation
 
