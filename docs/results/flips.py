@@ -58,6 +58,7 @@ def score(run: Path) -> dict[str, Any]:
                 predicted = said(image).argmax(1).to(torch.uint8).cpu().numpy()
                 counts[way] += metrics.confusion_matrix(batch["target"].numpy().astype(np.uint8), predicted, len(names))
     line: dict[str, Any] = {"run": run.name, **{axis: result.get(axis) for axis in AXES}}
+    line["tau"] = cfg.prior.get("tau", 1.0) if cfg.prior else None  # a run of before there was the word has 1
     line |= {"epoch": trained.epoch, "miou_final": result["miou_final"]}
     line |= {f"miou_{way}": metrics.mean_iou(matrix) for way, matrix in counts.items()}
     for way, matrix in counts.items():
@@ -75,7 +76,7 @@ def remark(line: dict[str, Any], epochs: int) -> str | None:
     return None
 
 
-CELL = ("method", "prior", "loss", "points", "split", "encoder", "size")
+CELL = ("method", "prior", "tau", "loss", "points", "split", "encoder", "size")
 
 
 def table(path: Path) -> str:

@@ -81,11 +81,15 @@ def test_flips_say_where_a_line_is_not_of_the_last_epoch() -> None:
 
 def test_flips_make_a_table_of_cells(tmp_path: Path) -> None:
     cell = {"method": "points", "prior": "none", "loss": "ce", "points": 20, "split": "random", "fold": None}
-    cell |= {"encoder": "resnet18", "size": 64}
+    cell |= {"tau": None, "encoder": "resnet18", "size": 64}
     found = [(0, 0.50, 0.52), (1, 0.54, 0.55)]
     lines = [json.dumps(cell | {"seed": s, "miou_plain": a, "miou_flips": b}) for s, a, b in found]
+    other = {"prior": "estimated", "encoder": "resnet34", "seed": 0, "miou_plain": 0.9, "miou_flips": 0.9}
+    lines += [json.dumps(cell | other | {"tau": tau}) for tau in (0.5, 1.0)]
     (tmp_path / "flips.jsonl").write_text("\n".join(lines) + "\n")
-    (row,) = [line for line in script("flips").table(tmp_path / "flips.jsonl").splitlines() if "resnet18" in line]
+    table = script("flips").table(tmp_path / "flips.jsonl").splitlines()
+    assert len([line for line in table if "resnet34" in line]) == 2  # one for each tau
+    (row,) = [line for line in table if "resnet18" in line]
     cells = [part.strip() for part in row.strip("|").split("|")]
     assert cells[-1] == "2"
     assert [part.split(" ± ")[0] for part in cells[-4:-1]] == ["0.5200", "0.5350", "+1.5"]
