@@ -41,7 +41,9 @@ report: $(STAMP)  ## write all tables and figures as one page, outputs/report.ht
 dashboard: $(STAMP)  ## open TensorBoard on all studies
 	$(BIN)/tensorboard --logdir outputs
 
-test test-all test-oldest: export SPARSE_SEG_DATA ?= $(if $(wildcard data/dubai),$(CURDIR)/data/dubai)
+ifneq ($(wildcard data/dubai),)
+test test-all test-oldest: export SPARSE_SEG_DATA ?= $(CURDIR)/data/dubai
+endif
 # Two workers of one thread each. The slow tests start processes of their own, and want the machine to themselves.
 test test-oldest: export OMP_NUM_THREADS ?= 1
 test: $(STAMP)  ## the tests; those on real images need SPARSE_SEG_DATA or data/dubai
