@@ -19,6 +19,7 @@ LETTERS = {
     "i": "a probe from points to maps, with nothing kept and again",
     "j": "what shares add to a training step",
     "k": "the map of a large GeoTIFF against the network alone",
+    "l": "the page in a browser: clicks to maps, views of a large GeoTIFF",
 }
 
 

@@ -35,8 +35,15 @@ class Plan:
     answers: int = 3
     """(e): of each command that only answers."""
     run_images: int = 72
-    """(g), (i): as many as Dubai has."""
+    """(g), (i), (l): as many as Dubai has."""
     side: int = 5_000
     """(k): pixels of the GeoTIFF's side."""
     jobs: int = 8
     """(h): runs of the sweep."""
+    page_size: int = 650
+    """(l): height of the images in pixels."""
+    page_points: int = 1_000
+    page_clicks: int = 50
+    """(l): as many views, too."""
+    page_side: int = 20_000
+    """(l): pixels of the GeoTIFF's side."""

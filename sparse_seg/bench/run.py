@@ -17,6 +17,7 @@ from sparse_seg.bench.epochs import epoch_shares
 from sparse_seg.bench.losses import loss_speed
 from sparse_seg.bench.methods import maps, probe_run, step_with_shares
 from sparse_seg.bench.overhead import lightning_overhead
+from sparse_seg.bench.page import page
 from sparse_seg.bench.plan import Plan
 from sparse_seg.bench.precision import freed_memory, precision_and_layout
 from sparse_seg.bench.start import resuming, start_up
@@ -39,6 +40,7 @@ SECTIONS: dict[str, Sequence[Section]] = {
     "i": [probe_run],
     "j": [step_with_shares],
     "k": [maps],
+    "l": [page],
 }
 """Letter → what is measured."""
 

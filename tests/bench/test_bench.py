@@ -1,5 +1,6 @@
 """The benchmark measures what it says: sane figures in a tiny configuration, no bounds on time."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from sparse_seg.bench.epochs import BUCKETS, epoch_shares, split_durations
 from sparse_seg.bench.losses import LOSS_PAIRS, LOSSES, loss_speed, sparse_batch
 from sparse_seg.bench.methods import maps, probe_run, step_with_shares
 from sparse_seg.bench.overhead import lightning_overhead
+from sparse_seg.bench.page import page
 from sparse_seg.bench.plan import Plan
 from sparse_seg.bench.precision import freed_memory
 from sparse_seg.bench.run import SECTIONS, measure
@@ -27,6 +29,7 @@ from sparse_seg.losses import partial_cross_entropy, partial_focal
 TINY = Plan(
     encoder="resnet18", size=64, batch=2, images=8, val_images=2, labels=10, epochs=2, epoch_steps=1, loss_rounds=1,
     loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, side=200,
+    page_size=300, page_points=30, page_clicks=2, page_side=1500,
 )  # fmt: skip
 
 
@@ -68,6 +71,15 @@ def test_probe_shares_and_map_come_out_as_positive_seconds(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="wants chromium: apt-get install chromium")
+def test_the_page_comes_out_as_positive_seconds_and_memory(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="needs pip install -e '.[dev]'")
+    rows = page(TINY, build_data(TINY, tmp_path), tmp_path)
+    assert [row.cells()["value"].split()[1][-1] for row in rows] == ["s"] * 5 + ["B"]
+    assert all(row.value > 0 for row in rows)
+
+
+@pytest.mark.slow
 def test_sweeps_come_out_as_positive_seconds(tmp_path: Path) -> None:
     data = build_data(TINY, tmp_path)
     rows = [row for section in (resuming, job_cost, at_once, freed_memory) for row in section(TINY, data, tmp_path)]
@@ -97,6 +109,8 @@ def test_row_says_whether_the_wish_is_met() -> None:
     assert Row("a", 1.02, 1.0, max_ratio=1.03).met is True
     assert Row("a", 1.04, 1.0, max_ratio=1.03).met is False
     assert Row("a", 11.0, max_seconds=10).cells()["met"] == "no"
+    assert Row("a", 2.5, max_gigabytes=2).cells()["met"] == "no"
+    assert Row("a", 1.5, max_gigabytes=2).cells()["value"] == "1.50 GB"
     assert Row("a", 0.002, 0.01).cells() == {
         "what": "a", "value": "2.0 ms", "reference": "10.0 ms", "ratio": "0.200", "wanted": "", "met": "",
     }  # fmt: skip
