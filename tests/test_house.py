@@ -23,7 +23,7 @@ BELOW = {
     "suggest": ("predict", "training", "networks", "data", "raster", *BOTTOM),
     "annotate": ("suggest", "runs", "predict", "training", "networks", "data", "points", "raster", *BOTTOM),
     "report": BOTTOM,
-    "bench": ("runs", "predict", "training", "networks", "losses", "data", "raster", *BOTTOM),
+    "bench": ("runs", "predict", "training", "networks", "losses", "data", "points", "raster", *BOTTOM),
 }
 """Folder → what it may import of the package. Files at the bottom may use those before them."""
 FILES = sorted((ROOT / "sparse_seg").rglob("*.py"))

@@ -8,6 +8,7 @@ import webbrowser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sparse_seg.annotate.imagery import USUAL
 from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.session import EVERY, Session
 from sparse_seg.annotate.state import Annotation
@@ -112,7 +113,7 @@ def _maps(state: Annotation, options: argparse.Namespace) -> "Maps":
     from sparse_seg.networks.build import create
 
     weights = None if options.encoder_weights == "null" else options.encoder_weights
-    bands = len(options.bands) if options.bands else 3
+    bands = len(state.imagery.bands or USUAL)
     count = max(2, len(state.classes))
     return Maps(state.imagery, create("probe", options.encoder, weights, classes=count, in_channels=bands))
 

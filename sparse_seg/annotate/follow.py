@@ -40,7 +40,7 @@ class Follow:
         self.painted = 0
         self.view: View | None = None
         self.progress = ""
-        self._learned = self._seen = -1
+        self._learned = self._seen = -1, -1
         self._count = 0
         self._wake, self._end = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,6 +58,12 @@ class Follow:
     def wake(self) -> None:
         """Something has changed: what is being mapped beyond the view waits."""
         self._wake.set()
+
+    def anew(self) -> None:
+        """Images are read otherwise now: what was read of them is forgotten, and all is learned again."""
+        if self.maps is not None:
+            self.maps.forget()
+        self._count = 0
 
     def end(self) -> None:
         self._end.set()
@@ -93,7 +99,7 @@ class Follow:
         Until all are read, the map is of those that are: it is made anew when they are twice as many, and after a click
         in an image whose points are read.
         """
-        version = self.state.version
+        version = self.state.version, self.state.imagery.version
         if version == self._learned:
             return False
         pictures, damaged = self.state.imagery.pictures, self.state.imagery.damaged
@@ -119,7 +125,7 @@ class Follow:
             self._seen, self._count = version, count
         total = count + len(waiting)
         self.progress = f"reading the surroundings of {count} of {total} points" if unread else ""
-        self._learned = -1 if unread else version
+        self._learned = (-1, -1) if unread else version
         self.changed()
         return bool(unread)
 

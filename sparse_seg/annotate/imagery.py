@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,8 +54,38 @@ class Imagery:
         self._open: OrderedDict[str, tuple[Raster, ExitStack]] = OrderedDict()
         self._small: dict[str, Window] = {}
         weakref.finalize(self, _close_later, self._reader, self._open)
-        if scale is None and (deep := [k for k, p in self.pictures.items() if not p.kind.startswith(EIGHT)]):
-            self.scale = self._usual_scale(deep[:3])
+        self.is_usual = bands is None and scale is None
+        if scale is None:
+            self.scale = self._usual_scale()
+
+    @property
+    def deep(self) -> list[str]:
+        """The images whose pixels are not of eight bits, and so need a scale."""
+        return [key for key, picture in self.pictures.items() if not picture.kind.startswith(EIGHT)]
+
+    @property
+    def version(self) -> int:
+        """Changes with the bands and the scale."""
+        return zlib.crc32(repr((tuple(self.bands or USUAL), self.scale)).encode())
+
+    def look(self, bands: Sequence[int], scale: Scale | None = None) -> None:
+        """Read other bands from now on. scale: None: told anew from the images.
+
+        Raises:
+            UserError: another number of bands, one that an image does not have, or white that is not above black.
+        """
+        count = len(self.bands or USUAL)
+        if len(bands) != count or len(set(bands)) != count:
+            raise UserError(f"bands {' '.join(map(str, bands))}: the map is made of {count} different ones")
+        for key, picture in self.pictures.items():
+            if not 1 <= min(bands) <= max(bands) <= picture.bands:
+                raise UserError(f"bands {' '.join(map(str, bands))}: {key} has {picture.bands}, counted from 1")
+        if scale is not None and not scale[0] < scale[1]:
+            raise UserError(f"white, {scale[1]:g}, must be above black, {scale[0]:g}")
+        self.bands = tuple(bands)
+        self.scale = (scale or self._usual_scale()) if self.deep else self.scale
+        self._small.clear()
+        self.close()
 
     def size(self, image: str) -> tuple[int, int]:
         """Height and width in pixels. Raises UserError if there is no such image, or it cannot be opened."""
@@ -117,10 +148,12 @@ class Imagery:
         self._open.move_to_end(image)
         return self._open[image][0]
 
-    def _usual_scale(self, keys: Sequence[str]) -> Scale:
-        """From the 2nd to the 98th percentile of what some windows hold."""
+    def _usual_scale(self) -> Scale | None:
+        """From the 2nd to the 98th percentile of what some windows hold; None where all images are of eight bits."""
+        if not self.deep:
+            return None
         lows, highs = [], []
-        for key in keys:
+        for key in self.deep[:3]:
             picture = self.pictures[key]
             height, width = min(256, picture.height), min(256, picture.width)
             draw = np.random.default_rng(0)
@@ -155,6 +188,8 @@ def _keep_settings() -> None:
         gdal_env().__enter__()
 
 
+USUAL = (1, 2, 3)
+"""The bands of an image that are read if none are chosen."""
 EIGHT = ("uint8", "L", "RGB", "RGBA", "P", "1", "LA")
 """Kinds of pixels of eight bits, as headers say them."""
 

@@ -163,6 +163,13 @@ class Maps:
         with self.lock:
             self._read_at(image, pixels)
 
+    def forget(self) -> None:
+        """Forget all that was read of the images, which look otherwise now."""
+        with self.lock:
+            for held in (self._levels, self._points, self.painted):
+                held.clear()
+            self._held, self.fit = 0, None
+
     # The fit
 
     def learn(self, points: Pixels) -> bool:

@@ -31,21 +31,21 @@ async function refresh() {
   } finally { busy = false; }
 }
 function draw(now) {
-  const other = !shown || shown.image !== now.image;
+  const same = shown && shown.image === now.image, other = !same || shown.look !== now.look;
   shown = now;
   $("title").textContent = now.name + (now.read_only ? " (read-only)" : "");
   const colouring = document.activeElement && document.activeElement.type === "color";
   for (const [id, html] of Object.entries(now.panels)) // what is being pressed stays until it is let go
     if ($(id).said !== html && !(colouring && id === "classes") && !$(id).matches(":active")) $(id).innerHTML = $(id).said = html;
   if (now.damaged) $("message").textContent = now.damaged;
-  if (other) open(now);
+  if (other) open(now, same);
   points(now);
   overlay(now);
   compare(now);
   pick(Math.min(picked, Math.max(0, now.names.length - 1)));
   offer(now);
 }
-function open(now) {
+function open(now, same) {
   const scale = 2 ** -now.levels, [height, width] = now.size;
   map.options.crs = L.extend({}, L.CRS.Simple, { transformation: new L.Transformation(scale, 0, scale, 0) });
   for (const layer of [base, over, trained]) if (layer) layer.remove();
@@ -53,8 +53,8 @@ function open(now) {
   markers.forEach((m) => m.remove()); markers = new Map(); chosen = null;
   const bounds = L.latLngBounds([0, 0], [height, width]);
   map.setMinZoom(0).setMaxZoom(now.levels + 5);
-  map.fitBounds(bounds, { animate: false });
-  base = layer("image", 0, now).addTo(map);
+  if (!same) map.fitBounds(bounds, { animate: false });
+  base = layer("image", now.look, now).addTo(map);
   view();
 }
 function layer(kind, version, now) {
@@ -173,6 +173,7 @@ document.addEventListener("change", (e) => {
   else if (e.target.id === "confidence") { overlay(shown); swipe(); }
   else if (e.target.id === "without") $("images").classList.toggle("without", e.target.checked);
 });
+document.addEventListener("submit", (e) => { e.preventDefault(); act(e.target.dataset.do, Object.fromEntries(new FormData(e.target))); });
 $("opacity").addEventListener("input", () => [over, trained].forEach((m) => m && m.setOpacity($("opacity").value / 100)));
 $("swipe").addEventListener("input", swipe);
 

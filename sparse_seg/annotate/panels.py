@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from sparse_seg.annotate.estimates import Estimate, more_to_halve
+from sparse_seg.annotate.imagery import USUAL
 from sparse_seg.annotate.session import Session
 from sparse_seg.palette import hex_colour
 
@@ -14,6 +15,7 @@ Points = Sequence[tuple[float, float]]
 def panels(session: Session, image: str) -> dict[str, str]:
     """Id of an element of the page → what stands in it, for one image."""
     return {
+        "look": _look(session),
         "classes": _classes(session, image),
         "images": _images(session, image),
         "areas": _areas(session, image),
@@ -28,6 +30,21 @@ def button(act: str, text: str, shown: bool = True, **data: object) -> str:
     """A button that sends a request; data: its words."""
     words = "".join(f' data-{key.replace("_", "-")}="{escape(str(value))}"' for key, value in data.items())
     return f'<button data-do="{act}"{words}{"" if shown else " disabled"}>{escape(text)}</button>'
+
+
+def _look(session: Session) -> str:
+    imagery = session.state.imagery
+    if not imagery.deep and all(picture.bands <= len(USUAL) for picture in imagery.pictures.values()):
+        return ""
+    fields = [("bands", " ".join(map(str, imagery.bands or USUAL)))]
+    if imagery.deep and imagery.scale is not None:
+        fields.append(("scale", " ".join(f"{v:g}" for v in imagery.scale)))
+    title = {"bands": "bands", "scale": "black, white"}
+    shown = [
+        f'<label>{title[name]} <input name="{name}" value="{escape(said)}" size="12"></label>' for name, said in fields
+    ]
+    note = "<small>the map learns from them, too</small>"
+    return f'<form data-do="look">{" ".join(shown)} <button>show</button> {note}</form>'
 
 
 def _classes(session: Session, image: str) -> str:

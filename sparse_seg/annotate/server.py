@@ -150,6 +150,7 @@ def shown(session: Session, k: int) -> dict[str, Any]:
         "damaged": state.imagery.damaged.get(image, ""),
         "size": size,
         "levels": levels_of(size),
+        "look": state.imagery.version,
         "points": points,
         "colours": [hex_colour(row.colour) for row in state.classes],
         "names": [row.name for row in state.classes],

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from sparse_seg.annotate.follow import Follow
 from sparse_seg.annotate.imagery import Imagery
 from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.journal import Journal
-from sparse_seg.annotate.requests import text, whole, word
+from sparse_seg.annotate.requests import numbers, text, whole, word
 from sparse_seg.annotate.state import Annotation
 from sparse_seg.errors import UserError
 from sparse_seg.palette import parse_colour
@@ -59,6 +59,12 @@ class Session:
         self._maps_of = -1
         self._kept = Journal(state.root / OWN / "scores.jsonl")
         self.scores = [(int(r["checks"]), float(r["accuracy"]), float(r["half"])) for r in self._kept.read()]
+        self._looks = Journal(state.root / OWN / "looks.jsonl")
+        if state.imagery.is_usual and (looks := list(self._looks.read())):
+            try:
+                self._look_at(looks[-1]["bands"], looks[-1]["scale"])
+            except UserError as error:  # other images than there were
+                self.trouble = f"{error}; the usual bands are shown"
         self._acts: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "add": self._add,
             "remove": lambda q: state.remove(*self._pixel(q), layer=word(q, "layer", ("points", "checks"))),
@@ -71,7 +77,8 @@ class Session:
                 whole(q, "label"), colour=parse_colour(text(q, "colour"), "class")
             ),
             "answer": lambda q: state.answer(text(q, "table"), bool(q.get("theirs"))),
-            "view": self._look,
+            "view": self._view,
+            "look": self._look,
             "next": self._next,
             "skip": self._skip,
             "train": lambda q: jobs.start("train"),
@@ -141,6 +148,22 @@ class Session:
             self.offered = None
 
     def _look(self, q: Mapping[str, Any]) -> None:
+        imagery = self.state.imagery
+        bands = numbers(q, "bands")
+        if any(n % 1 for n in bands):
+            raise UserError("bands must be whole numbers")
+        scale = numbers(q, "scale") if imagery.deep else []
+        if len(scale) not in (0, 2):
+            raise UserError("black and white must be two numbers, or nothing")
+        self._look_at(bands, scale)
+        self._looks.write({"bands": list(imagery.bands or ()), "scale": list(imagery.scale or ())})
+
+    def _look_at(self, bands: Sequence[float], scale: Sequence[float]) -> None:
+        self.state.imagery.look([int(n) for n in bands], (scale[0], scale[1]) if scale else None)
+        self.offered = None
+        self.follow.anew()
+
+    def _view(self, q: Mapping[str, Any]) -> None:
         row, col, height, width = (whole(q, key) for key in ("row", "col", "height", "width"))
         self.follow.view = self._image(q), row, col, height, width
 

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -142,3 +143,37 @@ def test_images_are_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match="no image"):
         seen.read("9", 0, 0, 1, 1)
     seen.close()
+
+
+def test_other_bands_and_another_scale_are_read_from_then_on(tmp_path: Path) -> None:
+    values = smooth(40, 40, 5).astype(np.uint16) * 10
+    save_tif(tmp_path / "a.tif", values)
+    seen = imagery_of(tmp_path / "a.tif")
+    before, version = seen.read("a", 0, 0, 40, 40)[0], seen.version
+    seen.look([5, 3, 1], (0, 2550))
+    assert seen.version != version
+    image = seen.read("a", 0, 0, 40, 40)[0]
+    np.testing.assert_allclose(image, values[[4, 2, 0]].transpose(1, 2, 0) / 10, atol=1)
+    assert not np.array_equal(image, before)
+    seen.look([1, 2, 3])
+    assert seen.version == version
+    np.testing.assert_array_equal(seen.read("a", 0, 0, 40, 40)[0], before)
+
+
+@pytest.mark.parametrize(
+    ("bands", "scale", "why"),
+    [
+        ([1, 2], None, "the map is made of 3"),
+        ([1, 2, 2], None, "the map is made of 3"),
+        ([1, 2, 6], None, "a has 5, counted from 1"),
+        ([0, 1, 2], None, "a has 5, counted from 1"),
+        ([1, 2, 3], (5.0, 5.0), "must be above black"),
+    ],
+)
+def test_bands_that_cannot_be_read_are_refused(tmp_path: Path, bands: list[int], scale: Any, why: str) -> None:
+    save_tif(tmp_path / "a.tif", smooth(40, 40, 5).astype(np.uint16))
+    seen = imagery_of(tmp_path / "a.tif")
+    version = seen.version
+    with pytest.raises(UserError, match=why):
+        seen.look(bands, scale)
+    assert seen.version == version

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsing import WAIT, choose_image, opened, place_some, rows, served, spot, until, wait
+from folders import save_tif
 
 from sparse_seg.classes import Classes
 from sparse_seg.raster.readers import open_raster
@@ -53,6 +54,56 @@ def test_the_map_of_a_trained_network_is_laid_beside_the_probes_by_a_swipe(brows
         page.evaluate("() => { $('swipe').value = 25; $('swipe').dispatchEvent(new Event('input')); }")
         assert 0.2 * whole < page.evaluate(script, ["trained", 1]) < 0.3 * whole
         assert page.evaluate(script, ["probe", 3]) == page.evaluate(script, ["trained", 1])
+        page.close()
+
+
+def test_bands_and_contrast_are_chosen_in_the_page_and_learned_from(browser: Any, root: Path) -> None:
+    for path in (root / "images").iterdir():
+        path.unlink()
+    values = np.full((4, 600, 600), 500, np.uint16)
+    values[3, :, 300:] = 2000  # the fourth band alone tells the halves apart
+    save_tif(root / "images" / "deep.tif", values + np.random.default_rng(0).integers(0, 9, values.shape, np.uint16))
+    colour = """([layer, x, y]) => new Promise(done => {
+      const picture = new Image();
+      picture.onload = () => {
+        const canvas = document.createElement('canvas');
+        canvas.getContext('2d').drawImage(picture, 0, 0);
+        done([...canvas.getContext('2d').getImageData(50, 100, 1, 1).data]);
+      };
+      picture.onerror = () => done([]);
+      picture.src = `${layer}/${shown.painted}/0/${shown.levels}/${x}/${y}`;
+    })"""
+    with served(root) as (address, _):
+        page = opened(browser, address)
+        assert page.input_value("[name=bands]") == "1 2 3"
+        page.fill("[name=bands]", "4 2 9")
+        page.click("#look button")
+        wait(page, "() => document.getElementById('message').textContent.includes('has 4')")
+        page.fill("[name=bands]", "4 2 1")
+        page.fill("[name=scale]", "0 2550")
+        page.click("#look button")
+        wait(page, "() => document.querySelector('[name=bands]').defaultValue === '4 2 1'")
+        page.wait_for_selector(".leaflet-tile-loaded", timeout=WAIT)
+        red, green, blue, _ = page.evaluate(colour, ["image", 2, 0])
+        assert abs(red - 200) < 15
+        assert abs(green - 50) < 15
+        assert abs(blue - 50) < 15
+        place_some(page)
+        wait(page, "() => shown.painted > 0")
+        colours = page.evaluate("() => shown.colours")
+        for x, of in ((0, colours[0]), (2, colours[1])):
+            wanted = [int(of[k : k + 2], 16) for k in (1, 3, 5)]
+            until(lambda x=x: page.evaluate(colour, ["map", x, 1])[:3], wanted)  # type: ignore[misc]
+        assert "'data.bands=[4,2,1]' 'data.scale=[0,2550]'" in page.inner_text("#jobs")
+        page.close()
+    with served(root) as (address, _):
+        page = opened(browser, address)
+        assert page.input_value("[name=bands]") == "4 2 1"
+        assert page.input_value("[name=scale]") == "0 2550"
+        page.close()
+    with served(root, "--bands", "1", "2", "3") as (address, _):
+        page = opened(browser, address)
+        assert page.input_value("[name=bands]") == "1 2 3", "the command line's go before"
         page.close()
 
 
