@@ -52,6 +52,7 @@ SCRIPTS = (
     "docs/results/flips.py",
     "docs/results/shares.py",
     "docs/results/loop.py",
+    "docs/results/loop_runs.py",
 )
 """Scripts that tests run: test_words_are_those_of_conf here, and test_measured.py."""
 COMMAND = re.compile(r"(\.venv/bin/)?(python3? |make |pip |train\.py )")

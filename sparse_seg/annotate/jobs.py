@@ -21,6 +21,8 @@ KINDS = ("train", "predict")
 LARGE = 2048
 """Side of an image above which training cuts it into windows."""
 LINES = 200
+FEW, MANY = 500, 2_500
+"""Points below which the classes' shares are left as they are, and from which they are corrected in full."""
 MAPS = "maps"
 """Folder within the data's that class maps are written to."""
 
@@ -73,6 +75,9 @@ class Jobs:
                 words.append("data.tile=256")
             if 0 in state.counts():  # a class may be named before its first click
                 words.append("data.allow_empty_classes=true")
+            if not any(word.startswith("prior") for word in self.more):  # by what docs/results has of few points
+                count = sum(state.counts())
+                words += ["prior=none"] if count < FEW else ["prior.tau=0.5"] if count < MANY else []
             words += [f"model.encoder={self.encoder}", f"model.encoder_weights={_quoted(self.weights)}"]
             return [sys.executable, str(TRAIN), *words, f"study={self.study}", *self.more, "experiment=best"]
         if kind == "predict":

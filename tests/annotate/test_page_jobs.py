@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from browsing import until
+from cli import configuration
 
 from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.state import Annotation
@@ -43,6 +44,22 @@ def test_a_class_that_has_no_point_yet_does_not_stop_the_training(root: Path) ->
     assert word in jobs.command_of("train")
     state.add("b", 1, 200, 2)
     assert word not in jobs.command_of("train")
+    state.close()
+
+
+def test_few_points_train_without_a_correction_of_shares(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = Annotation(root)
+    jobs = Jobs(state, "resnet18", "null")
+    for count, prior in ((499, "prior=none"), (500, "prior.tau=0.5"), (2_499, "prior.tau=0.5"), (2_500, None)):
+        monkeypatch.setattr(state, "counts", lambda count=count: [1, count - 1])
+        assert [word for word in jobs.command_of("train") if word.startswith("prior")] == [prior] * (prior is not None)
+    own = Jobs(state, "resnet18", "null", ("prior=given",))
+    monkeypatch.setattr(state, "counts", lambda: [1, 9])
+    assert [word for word in own.command_of("train") if word.startswith("prior")] == ["prior=given"]
+    with configuration() as configured:
+        best, _ = configured("prior=none", "experiment=best")
+    assert best.prior == {}
+    assert best.method._target_ == "sparse_seg.training.TeacherTask"
     state.close()
 
 

@@ -81,6 +81,7 @@ def test_the_kept_runs_are_printed_as_ever(words: Sequence[str], digest: str, pr
         ("clicks", ["clicks", "clicks-entropy", "clicks-errors"]),
         ("methods", ["methods", "report", "splits"]),
         ("brasilia", ["brasilia", "brasilia-clicks"]),
+        ("loop-runs", ["loop-next", "loop-random", "loop-per-class", "loop-next-shaken"]),
     ],
 )
 def test_the_csv_is_that_of_the_kept_runs(name: str, studies: list[str], tmp_path: Path) -> None:
@@ -105,7 +106,10 @@ def test_the_text_quotes_the_tables() -> None:
     text = re.sub(r"^ {4}.*$|\(\S+\.png\)|arXiv \S+", "", (RESULTS / "README.md").read_text(), flags=re.M)
     made = [
         f"{name}.md"
-        for name in ("tables", "pairs", "cpu", "splits", "clicks", "methods", "brasilia", "flips", "shares")
+        for name in (
+            *("tables", "pairs", "cpu", "splits", "clicks", "methods", "brasilia", "flips", "shares"),
+            *("loop", "loop-runs"),
+        )
     ]
     tables = "".join((RESULTS / name).read_text() for name in made).replace("-", "−")
     text, tables = (" ".join(t.split()) for t in (text, tables))
