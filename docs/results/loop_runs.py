@@ -38,7 +38,7 @@ def main(lines: list[dict[str, Any]]) -> None:
 
     print(f"# What training makes of 200 clicks\n\n{NOTE}")
     for split in ("random", "tile"):
-        rows = []
+        rows, gains = [], []
         for study, title in STRATEGIES.items():
             cells = []
             for method, prior in TRAININGS.values():
@@ -48,8 +48,30 @@ def main(lines: list[dict[str, Any]]) -> None:
                 cells.append(f"{text} ({len(found)})" if found else "")
             if any(cells):
                 rows.append([title, *cells])
+            probes = {
+                (d["prior"], d["seed"]): d
+                for d in lines
+                if (d["study"], d["method"], d["split"]) == (study, "probe", split)
+            }
+            pairs = [
+                100 * (d["miou_final"] - probes["none", seed]["miou_final"])
+                for (prior, seed), d in probes.items()
+                if prior == "estimated" and ("none", seed) in probes
+            ]
+            if pairs:
+                more = f"{sum(v > 0 for v in pairs)} of {len(pairs)}"
+                gains.append(
+                    [
+                        title,
+                        shown(estimate(pairs), "{:+.1f}").text,
+                        more,
+                        f"{min(pairs):+.1f} to {max(pairs):+.1f}".replace("-", "−"),
+                    ]
+                )
         print(f"## {split.capitalize()} split\n")
         print(tabulate(rows, ["clicks", *TRAININGS], "github", disable_numparse=True), end="\n\n")
+        header = ["probe, what `prior=estimated` adds, pp", "mean", "seeds that gain", "least to most"]
+        print(tabulate(gains, header, "github", disable_numparse=True), end="\n\n")
 
 
 if __name__ == "__main__":
