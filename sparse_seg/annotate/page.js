@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
 if (token) history.replaceState(null, "", location.pathname); // it is in a cookie from now on
 let shown = null, picked = 0, chosen = null, base = null, over = null, painted = "", busy = false, again = false;
-let trained = null, wanted = 0, markers = new Map(), target = null, follow = null, line = Promise.resolve();
+let seen = null, coming = false, trained = null, wanted = 0, markers = new Map(), target = null, follow = null, line = Promise.resolve();
 
 const map = L.map("map", { crs: L.CRS.Simple, attributionControl: false, zoomAnimation: false, fadeAnimation: false,
   doubleClickZoom: false, boxZoom: false, keyboard: false });
@@ -48,8 +48,8 @@ function draw(now) {
 function open(now, same) {
   const scale = 2 ** -now.levels, [height, width] = now.size;
   map.options.crs = L.extend({}, L.CRS.Simple, { transformation: new L.Transformation(scale, 0, scale, 0) });
-  for (const layer of [base, over, trained]) if (layer) layer.remove();
-  over = trained = null; painted = "";
+  for (const layer of [base, over, seen, trained]) if (layer) layer.remove();
+  over = seen = trained = null; painted = ""; coming = false;
   markers.forEach((m) => m.remove()); markers = new Map(); chosen = null;
   const bounds = L.latLngBounds([0, 0], [height, width]);
   map.setMinZoom(0).setMaxZoom(now.levels + 5);
@@ -63,15 +63,18 @@ function layer(kind, version, now) {
   return L.tileLayer(`${kind}/${version}/${now.image}/{z}/{x}/{y}`, { pane, bounds: [[0, 0], [height, width]], minZoom: 0,
     maxZoom: now.levels + 5, maxNativeZoom: now.levels, noWrap: true, keepBuffer: 3 });
 }
-function overlay(now) { // the new map is laid over the old one, which goes when all of it is there
+function overlay(now) { // the new map takes the old one's place when all of it is there; until then no newer one is asked for
   const kind = $("confidence").checked ? "confidence" : "map", name = kind + now.painted + "/" + now.image;
-  if (name === painted) return;
+  if (name === painted || (coming && now.painted)) return;
   painted = name;
-  if (!now.painted) { if (over) over.remove(); over = null; return; }
-  const old = over, fresh = layer(kind, now.painted, now);
-  over = fresh.setOpacity($("opacity").value / 100).setZIndex(10).addTo(map);
-  fresh.once("load", () => { if (old) old.remove(); map.getContainer().dataset.painted = now.painted; });
-  if (old) setTimeout(() => old.remove(), 3000);
+  if (!now.painted) { for (const m of [over, seen]) if (m) m.remove(); over = seen = null; coming = false; return; }
+  const fresh = over = layer(kind, now.painted, now).setOpacity(0).setZIndex(10);
+  coming = true;
+  fresh.once("load", () => {
+    if (fresh !== over) return; else if (seen) seen.remove();
+    seen = fresh.setOpacity($("opacity").value / 100); coming = false; map.getContainer().dataset.painted = now.painted;
+    overlay(shown);
+  }).addTo(map);
 }
 function compare(now) { // the trained network's map lies left of the slider's place, the probe's right of it
   const kept = now.trained && `${now.trained}/${now.image}`;
@@ -116,6 +119,7 @@ function pick(k) {
   document.querySelectorAll("#classes tr").forEach((tr) => tr.classList.toggle("picked", tr.dataset.class === String(k)));
 }
 function offer(now) {
+  for (const pane of ["probe", "trained"]) map.getPane(pane).style.visibility = now.offered && now.offered.check ? "hidden" : "";
   const place = now.offered && `${now.offered.image}/${now.offered.row}/${now.offered.col}`;
   if (target && target.place !== place) { target.remove(); target = null; }
   if (!now.offered) { follow = null; return; }
@@ -174,7 +178,7 @@ document.addEventListener("change", (e) => {
   else if (e.target.id === "without") $("images").classList.toggle("without", e.target.checked);
 });
 document.addEventListener("submit", (e) => { e.preventDefault(); act(e.target.dataset.do, Object.fromEntries(new FormData(e.target))); });
-$("opacity").addEventListener("input", () => [over, trained].forEach((m) => m && m.setOpacity($("opacity").value / 100)));
+$("opacity").addEventListener("input", () => [seen, trained].forEach((m) => m && m.setOpacity($("opacity").value / 100)));
 $("swipe").addEventListener("input", swipe);
 
 document.addEventListener("keydown", (e) => {

@@ -93,6 +93,9 @@ def _areas(session: Session, image: str) -> str:
         before = session.before.get(key, [])
         before += [0] * (len(now) - len(before))
         total, earlier = sum(now) or 1, sum(before)
+        if not sum(now):
+            doing = doing or "<p>the map is being made</p>"
+            continue
         rows.append(f"<tr><th colspan=3>{title}</th></tr>")
         for row, n, was in zip(classes, now, before, strict=False):
             change = 100 * (n / total - was / earlier) if earlier else 0.0
@@ -131,9 +134,9 @@ def _checks(session: Session) -> str:
     rows += [(f"IoU {row.name}", e) for row, e in zip(classes, scores.iou, strict=True)]
     rows += [(f"area {row.name}", e) for row, e in zip(classes, scores.area, strict=True)]
     table = "".join(f"<tr><td>{escape(name)}</td><td>{_percent(e)}</td></tr>" for name, e in rows)
-    few = f"Too few check points yet where the map says {', '.join(missing)}: the figures leave that out."
+    few = f"Two check points are needed of each class of the map; the figures leave out {', '.join(missing)}."
     need = f"<p>{escape(few)}</p>" if missing else ""
-    more = f"<p>{count} check points; {more_to_halve(count)} more would halve the intervals (95 %).</p>"
+    more = f"<p>Check points: {count}; {more_to_halve(count)} more would halve the intervals (95 %).</p>"
     return f"{need}<table>{table}</table>{more}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
 
 

@@ -1,10 +1,12 @@
 """The map over the image, the next place, check points, and a training, in the browser."""
 
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from browsing import WAIT, choose_image, opened, place_some, rows, served, spot, until, wait
 from folders import save_tif
@@ -12,6 +14,15 @@ from folders import save_tif
 from sparse_seg.classes import Classes
 from sparse_seg.raster.readers import open_raster
 from sparse_seg.raster.write import new_map
+
+
+def ring_is_seen(page: Any, row: int, col: int) -> bool:
+    """Whether most of the pixels 12 from a place are white on the screen."""
+    x, y = spot(page, row, col)
+    shot = page.screenshot(clip={"x": x - 20, "y": y - 20, "width": 41, "height": 41})
+    pixels = np.asarray(PIL.Image.open(io.BytesIO(shot)).convert("RGB"))
+    at = [(round(20 + 12 * np.sin(t)), round(20 + 12 * np.cos(t))) for t in np.linspace(0, 6.28, 40)]
+    return sum(pixels[i, j].min() > 240 for i, j in at) > 20
 
 
 def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: Path) -> None:
@@ -28,9 +39,11 @@ def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: P
         wait(page, "() => shown.offered && !shown.offered.check")
         assert re.search(r"(Water|Land)( or (Water|Land)\?|, says the map:) \d+( to \d+)? %", page.inner_text("#offer"))
         first = page.evaluate("shown.offered")
+        until(lambda: ring_is_seen(page, first["row"], first["col"]))
         page.keyboard.press("s")
         wait(page, "() => shown.offered && shown.offered.check")
         assert page.evaluate("shown.offered") != first
+        assert not page.locator(".leaflet-probe-pane img").first.is_visible(), "the map would give the answer away"
         page.keyboard.press("1")
         until(lambda: len(rows(root, "checks.csv")), 1)
         assert len(rows(root)) == 7, "a check point is not trained on"
