@@ -4,8 +4,6 @@ Hydra looks for plugins in packages of this name only.
 """
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sparse_seg.errors import UserError
 from sparse_seg.runs import child as jobs
 from sparse_seg.runs.folder import is_finished
+from sparse_seg.runs.forked import visible_gpus
 
 Slot = dict[str, str]
 """Variables of the process that runs a job: its GPUs, its CPU threads."""
@@ -35,7 +34,7 @@ class Running:
 
     config: DictConfig
     child: jobs.Child
-    process: subprocess.Popen[bytes]
+    process: jobs.Started
     said: IO[bytes]
     slot: Slot
     started: float
@@ -111,13 +110,7 @@ def _start(config: DictConfig, child: jobs.Child, slot: Slot) -> Running:
     where = f" on GPU {slot['CUDA_VISIBLE_DEVICES']}" if "CUDA_VISIBLE_DEVICES" in slot else ""
     print(f"job {child.number} starts{where}: {' '.join(child.overrides)}", flush=True)
     said = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe would have to be emptied all the time
-    process = subprocess.Popen(
-        child.command,
-        stdout=subprocess.DEVNULL,
-        stderr=said,
-        env=jobs.child_environment(**slot),
-        preexec_fn=jobs.end_with_parent,
-    )
+    process = jobs.start(child.command, said.fileno(), jobs.child_environment(**slot), child.forks, quiet=True)
     return Running(config, child, process, said, slot, time.monotonic())
 
 
@@ -125,7 +118,7 @@ def _outcome(job: Running) -> jobs.Outcome:
     with job.said:
         job.said.seek(0)
         lines = job.said.read().decode(errors="replace").splitlines()
-    outcome = job.child.ended(job.process.returncode, jobs.last_error(lines), time.monotonic() - job.started)
+    outcome = job.child.ended(job.process.wait(), jobs.last_error(lines), time.monotonic() - job.started)
     if outcome["status"] == "done":
         print(f"job {job.child.number} done in {outcome['seconds']:.0f} s", flush=True)
     return outcome
@@ -153,15 +146,3 @@ def slots(jobs: int | None, jobs_per_gpu: int, devices: Any, accelerator: str) -
     if not groups:
         return [dict(threads) for _ in range(count)]
     return [threads | {"CUDA_VISIBLE_DEVICES": ",".join(groups[i % len(groups)])} for i in range(count)]
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, by number or name; found without importing torch."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name for name in given.split(",") if name.strip()]
-    if not shutil.which("nvidia-smi"):
-        return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True, check=False)
-    return found.stdout.split() if found.returncode == 0 else []

@@ -51,9 +51,9 @@ def heed_ctrl_c() -> None:
 
 
 @contextlib.contextmanager
-def started(*words: str, cwd: Path, options: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
-    """`python [options] train.py words` in `cwd`; whatever is left of its process group is killed at the end."""
-    command = [sys.executable, *options, str(TRAIN), *words]
+def started(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """`python train.py words` in `cwd`; whatever is left of its process group is killed at the end."""
+    command = [sys.executable, str(TRAIN), *words]
     popen: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     popen |= {"start_new_session": True, "preexec_fn": heed_ctrl_c}
     with subprocess.Popen(command, cwd=cwd, env=environment(), **popen) as process:
@@ -64,9 +64,9 @@ def started(*words: str, cwd: Path, options: tuple[str, ...] = ()) -> Iterator[s
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def train(*words: str, cwd: Path, options: tuple[str, ...] = ()) -> Ended:
-    """Run `python [options] train.py words` in `cwd`."""
-    with started(*words, cwd=cwd, options=options) as process:
+def train(*words: str, cwd: Path) -> Ended:
+    """Run `python train.py words` in `cwd`."""
+    with started(*words, cwd=cwd) as process:
         out, err = process.communicate(timeout=TIMEOUT)
     return Ended(process.returncode, out, err)
 

@@ -15,12 +15,15 @@ from sparse_seg.annotate.state import Annotation
 from sparse_seg.errors import UserError
 from sparse_seg.points.text import nfc
 from sparse_seg.predict.inputs import find_images, find_targets
-from sparse_seg.runs.child import TRAIN, child_environment, end_with_parent
+from sparse_seg.runs.child import child_environment, end_with_parent
+from sparse_seg.runs.forked import TRAIN
 
 KINDS = ("train", "predict")
 LARGE = 2048
 """Side of an image above which training cuts it into windows."""
 LINES = 200
+TITLES = {"train": "train", "predict": "write maps"}
+"""The jobs that there are, as the page names them."""
 FEW, MANY = 500, 2_500
 """Points below which the classes' shares are left as they are, and from which they are corrected in full."""
 MAPS = "maps"
@@ -117,7 +120,7 @@ class Jobs:
             raise UserError("the page is read-only")
         with self._lock:
             if self.running:
-                raise UserError(f"{self.kind} is running: stop it first")
+                raise UserError(f"{TITLES[self.kind]} is running: stop it first")
             self.state.save()
             self.kind, self.command, self._stopped = kind, self.command_of(kind), False
             self.lines.clear()
@@ -147,12 +150,13 @@ class Jobs:
         """In words: how the last job stands."""
         if self._child is None:
             return ""
+        title = TITLES[self.kind]
         if self.running:
-            return f"{self.kind}: running"
+            return f"{title}: running"
         if self._stopped:
-            return f"{self.kind}: stopped, the same button goes on"
+            return f"{title}: stopped, the same button goes on"
         code = self._child.returncode
-        return f"{self.kind}: done" if code == 0 else f"{self.kind}: failed (exit code {code})"
+        return f"{title}: done" if code == 0 else f"{title}: failed (exit code {code})"
 
     def _run(self, command: list[str], started: "Future[subprocess.Popen[str]]") -> None:
         """Start a child and listen to it, in one thread: Linux ends the child with the thread that started it."""
@@ -168,7 +172,7 @@ class Jobs:
                 env=child_environment(),
             )
         except OSError as error:
-            started.set_exception(UserError(f"{self.kind} cannot be started: {error.strerror}"))
+            started.set_exception(UserError(f"{TITLES[self.kind]} cannot be started: {error.strerror}"))
             return
         started.set_result(child)
         assert child.stdout is not None

@@ -6,6 +6,7 @@ from html import escape
 
 from sparse_seg.annotate.estimates import Estimate, more_to_halve
 from sparse_seg.annotate.imagery import USUAL
+from sparse_seg.annotate.jobs import TITLES
 from sparse_seg.annotate.session import Session
 from sparse_seg.palette import hex_colour
 
@@ -105,7 +106,7 @@ def _areas(session: Session, image: str) -> str:
                 f'<tr><td>{escape(row.name)}</td><td class="bars">{bar}</td>'
                 f"<td>{100 * n / total:.1f} % <small>{said}</small></td></tr>"
             )
-    note = "<p><small>shares of what is mapped so far; change since the click</small></p>"
+    note = "<p><small>shares of what the probe has mapped so far; change since the click</small></p>"
     return f"{doing}<table>{''.join(rows)}</table>{note}"
 
 
@@ -169,7 +170,7 @@ def _questions(session: Session) -> str:
 def _jobs(session: Session) -> str:
     jobs = session.jobs
     parts = []
-    for kind, text in (("train", "train"), ("predict", "write maps")):
+    for kind, text in TITLES.items():
         command = jobs.shown(kind)
         parts.append(button(kind, text, bool(command) and not jobs.running and not session.state.read_only))
         parts.append(f"<code>{escape(command)}</code>" if command else "")

@@ -18,12 +18,11 @@ from omegaconf import DictConfig
 
 from sparse_seg.errors import UserError
 from sparse_seg.files import write_text
-from sparse_seg.runs import identity
+from sparse_seg.runs import forked, identity
 from sparse_seg.runs.folder import FAILED, is_finished, run_folder
 
 Outcome = dict[str, Any]
 """status: "done", "done already" or "failed". seconds."""
-TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 ERROR = re.compile(r"error: |[\w.]+(Error|Exception)\b")
 ECHOES = ("HYDRA_FULL_ERROR", "Connection closed by peer", "Connection reset by peer")
@@ -46,7 +45,7 @@ class Child:
         """The child of the job that Hydra's global configuration describes."""
         hydra = HydraConfig.get()
         overrides = list(hydra.overrides.task)
-        command = [sys.executable, str(TRAIN), "--config-name", str(hydra.job.config_name)]
+        command = [sys.executable, str(forked.TRAIN), "--config-name", str(hydra.job.config_name)]
         for source in hydra.runtime.config_sources:
             if source.provider == "command-line":
                 command += ["--config-dir", source.path]
@@ -54,6 +53,11 @@ class Child:
         choices = dict(hydra.runtime.choices)
         command.append("hydra.mode=RUN")
         return cls(hydra.job.num + 1, overrides, run_folder(cfg, choices), command, cfg, choices)
+
+    @property
+    def forks(self) -> bool:
+        """Whether it is started as a fork of a process that has imported what it needs."""
+        return forked.possible(self.cfg)
 
     def skipped(self) -> Outcome:
         (self.folder / FAILED).unlink(missing_ok=True)
@@ -89,7 +93,7 @@ def run_job(cfg: DictConfig) -> Outcome:
         return child.skipped()
     print(f"\njob {child.number}: {' '.join(child.overrides)}", flush=True)
     started = time.monotonic()
-    code, error = run_child(child.command)
+    code, error = run_child(child.command, fork=child.forks)
     return child.ended(code, error, time.monotonic() - started)
 
 
@@ -104,31 +108,49 @@ def end_with_parent() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
-def run_child(command: list[str]) -> tuple[int, str]:
+def run_child(command: list[str], fork: bool = False) -> tuple[int, str]:
     """Run a command with our screen; return its exit code and its last line of error, or else its last line there."""
     lines = []
-    pipe = subprocess.PIPE
-    child = subprocess.Popen(
-        command, stderr=pipe, text=True, errors="replace", preexec_fn=end_with_parent, env=child_environment()
-    )
-    assert child.stderr is not None
-    try:
-        for line in child.stderr:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-            lines.append(line)
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.terminate()
-        child.wait()
-        stopped_by_ctrl_c()
-    except BaseException:  # Slurm takes this job's place away
-        child.kill()
-        child.wait()
-        raise
-    finally:
-        child.stderr.close()
+    reading, writing = os.pipe()
+    with open(reading, errors="replace") as said:
+        try:
+            child = start(command, writing, child_environment(), fork)
+        finally:
+            os.close(writing)
+        try:
+            for line in said:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+                lines.append(line)
+            code = child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            child.wait()
+            stopped_by_ctrl_c()
+        except BaseException:  # Slurm takes this job's place away
+            child.kill()
+            child.wait()
+            raise
     return code, last_error(lines)
+
+
+Started = subprocess.Popen[bytes] | forked.Forked
+
+
+def start(command: list[str], stderr: int, env: dict[str, str], fork: bool, quiet: bool = False) -> Started:
+    """Start a job's command; it ends with this process.
+
+    Args:
+        command: this Python, a file, its words.
+        stderr: a file descriptor for what it says there.
+        env: its variables.
+        fork: whether as a fork of a process that has imported what a run needs.
+        quiet: whether what it prints is thrown away.
+    """
+    if fork:
+        return forked.Forked(command, stderr, env, end_with_parent, quiet)
+    shown = subprocess.DEVNULL if quiet else None
+    return subprocess.Popen(command, stdout=shown, stderr=stderr, env=env, preexec_fn=end_with_parent)
 
 
 def child_environment(**more: str) -> dict[str, str]:

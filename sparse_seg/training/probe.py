@@ -130,6 +130,11 @@ class ProbeTask(SegmentationTask):
             each = [[level[None].to(weight) for level in self._features(one)] for one in image]
             return torch.cat([self.probe.logits(levels) for levels in each])
 
+    def scored_logits(self, image: Tensor) -> Tensor:
+        """As for every method; there is one solution, and the features of the images are kept."""
+        logits: Tensor = self(image)
+        return logits
+
     def training_step(self, batch: Batch, batch_index: int) -> None:  # type: ignore[override]
         """Nothing: the epoch's images were read when it began."""
 

@@ -32,6 +32,9 @@ def test_a_job_outlives_the_thread_that_asked_for_it_and_can_be_stopped(
         jobs.start("predict")
     jobs.stop()
     assert jobs.status == "train: stopped, the same button goes on"
+    jobs.start("predict")
+    assert jobs.status == "write maps: running", "as its button says"
+    jobs.stop()
     state.close()
 
 

@@ -19,7 +19,7 @@ from processes import TIMEOUT, TINY, environment, started, train
 from hydra_plugins import processes_launcher
 from hydra_plugins.processes_launcher import slots
 from sparse_seg.errors import UserError
-from sparse_seg.runs import sweep
+from sparse_seg.runs import forked, sweep
 from sparse_seg.runs.child import Child
 
 WORDS = (*TINY, "data.source._target_=scenes.fragile", "trainer.max_epochs=1", "data.source.seed=0,1,2")
@@ -80,7 +80,8 @@ def test_slots_that_cannot_be_are_refused(gpus, arguments, message):
 def test_a_job_gets_the_variables_of_its_slot(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     code = "import os, sys; sys.exit(os.environ['CUDA_VISIBLE_DEVICES'] + ' ' + os.environ['OMP_NUM_THREADS'])"
-    job = Child(1, [], Path("nowhere"), [sys.executable, "-c", code], OmegaConf.create(), {})
+    cfg = OmegaConf.create({"trainer": {"accelerator": "auto", "devices": 1}})
+    job = Child(1, [], Path("nowhere"), [sys.executable, "-c", code], cfg, {})
     running = processes_launcher._start(OmegaConf.create(), job, {"CUDA_VISIBLE_DEVICES": "2", "OMP_NUM_THREADS": "5"})
     running.process.wait()
     with running.said as said:
@@ -94,9 +95,9 @@ def test_gpus_are_found_without_torch(monkeypatch, tmp_path):
     program.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert processes_launcher.visible_gpus() == ["0", "1"]
+    assert forked.visible_gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert processes_launcher.visible_gpus() == []
+    assert forked.visible_gpus() == []
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-from processes import ROOT, TINY, Ended, heed_ctrl_c, started, train
+from omegaconf import DictConfig, OmegaConf
+from processes import ROOT, TINY, TRAIN, Ended, environment, heed_ctrl_c, started, train
 
 from sparse_seg.errors import UserError
-from sparse_seg.runs import child, schema
+from sparse_seg.runs import child, forked, schema
 from sparse_seg.runs.jobs import expand, narrow
 from sparse_seg.runs.overview import table
 
@@ -32,9 +32,9 @@ def cwd(tmp_path_factory) -> Path:
     return path
 
 
-def again(cwd: Path, fate: str, options: tuple[str, ...] = ()) -> Ended:
+def again(cwd: Path, fate: str) -> Ended:
     (cwd / "fate").write_text(fate)
-    return train("-m", "--config-dir", "mine", *WORDS, "loss=own", cwd=cwd, options=options)
+    return train("-m", "--config-dir", "mine", *WORDS, "loss=own", cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +46,13 @@ def first(cwd) -> Ended:
 @pytest.fixture(scope="module")
 def second(cwd, first) -> Ended:
     """The same command; now that job raises an error."""
-    return again(cwd, "0 raise", ("-X", "importtime"))
+    return again(cwd, "0 raise")
 
 
 def job_folder(cwd: Path, seed: int) -> Path:
     """Seed 0 is the default and not in the name."""
     (found,) = (f for f in (cwd / "outputs" / "runs").iterdir() if f.is_dir() and ("source.seed=1" in f.name) == seed)
     return found
-
-
-def without_import_times(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not line.startswith("import time:"))
 
 
 def test_a_job_that_is_killed_ends_alone(first, cwd):
@@ -96,8 +92,7 @@ def test_the_same_command_runs_only_what_failed(second, cwd):
     assert "2 runs, 1 of them done already" in second.out
     assert second.out.count("\njob ") == 1
     assert second.out.count("done already: ") == 1
-    said = without_import_times(second.err)
-    said = said[said.index("1 of 2 runs failed") :]
+    said = second.err[second.err.index("1 of 2 runs failed") :]
     assert "scene 0 is raise" in said
     assert "data.source.seed=0" in said
     kept = json.loads((job_folder(cwd, 0) / "failed.json").read_text())
@@ -114,16 +109,34 @@ def test_a_failed_job_says_which_run_it_is_as_a_finished_one_does(second, cwd):
     assert differing <= {"data.source.seed", "data.content", "trainer.precision", "channels_last"}
 
 
-def test_the_parent_of_a_sweep_imports_no_torch(second):
-    """From its start to the table, which needs tabulate; a job's imports are not in this list."""
-    imported = {line.rpartition("|")[2].strip() for line in second.err.splitlines() if line.startswith("import time:")}
-    assert {"hydra", "tabulate"} <= imported
+def test_the_parent_of_a_sweep_imports_no_torch(second, cwd):
+    """From its start to the table, which needs tabulate; also where a job runs, in a process of its own."""
+    words = ["train.py", "-m", "--config-dir", "mine", *WORDS, "loss=own"]
+    code = f"""import atexit, json, pathlib, runpy, sys
+atexit.register(lambda: pathlib.Path("imported").write_text(json.dumps(list(sys.modules))))
+sys.argv = {words!r}
+runpy.run_path({str(TRAIN)!r}, run_name="__main__")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment(), capture_output=True, text=True)
+    assert ended.stdout.count("\njob ") == 1, ended.stderr
+    imported = json.loads((cwd / "imported").read_text())
+    assert {"hydra", "tabulate"} <= set(imported)
     assert not {name.split(".")[0] for name in imported} & {"torch", "lightning", "albumentations", "timm"}
 
 
 def test_a_single_run_of_a_jobs_words_is_that_job(second, cwd):
     ended = train("--config-dir", "mine", *WORDS[:-1], "data.source.seed=1", "loss=own", cwd=cwd)
     assert (ended.code, ended.out.strip()) == (0, f"done already: {job_folder(cwd, 1).relative_to(cwd)}"), ended.err
+
+
+def test_a_job_has_the_figures_of_a_single_run(second, cwd):
+    """Though it was forked from a process that had imported everything."""
+    before = json.loads((job_folder(cwd, 1) / "result.json").read_text())
+    ended = train("--config-dir", "mine", *WORDS[:-1], "data.source.seed=1", "loss=own", "overwrite=true", cwd=cwd)
+    assert ended.code == 0, ended.err
+    after = json.loads((job_folder(cwd, 1) / "result.json").read_text())
+    timed = {key for key in before if "seconds" in key}
+    assert {k: v for k, v in before.items() if k not in timed} == {k: v for k, v in after.items() if k not in timed}
 
 
 def test_a_refused_value_anywhere_ends_the_sweep_before_its_first_job(tmp_path):
@@ -157,9 +170,12 @@ def test_killing_the_sweep_ends_its_job(tmp_path):
     with started("-m", *WORDS, cwd=tmp_path) as parent:
         assert wait(lambda: (tmp_path / "hanging").exists() and (tmp_path / "hanging").read_text() != "", 120)
         child = int((tmp_path / "hanging").read_text())
+        between = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
+        assert "forkserver" in Path(f"/proc/{between}/cmdline").read_text()
         assert alive(child)
         os.kill(parent.pid, signal.SIGKILL)
         assert wait(lambda: not alive(child), 30)
+        assert wait(lambda: not alive(between), 30)
 
 
 @pytest.fixture
@@ -243,11 +259,12 @@ def test_a_refused_value_names_its_run(command_line):
         grid(command_line("points=5,0", "loss=ce"))
 
 
-def run_child(code: str) -> tuple[int, str]:
-    return child.run_child([sys.executable, "-c", code])
+@pytest.mark.parametrize("fork", [False, True])
+def test_a_failed_childs_last_line_of_error_is_kept(capsys, tmp_path, fork):
+    def run_child(code: str) -> tuple[int, str]:
+        (tmp_path / "code.py").write_text(code)
+        return child.run_child([sys.executable, str(tmp_path / "code.py")], fork)
 
-
-def test_a_failed_childs_last_line_of_error_is_kept(capsys):
     lines = ["Error executing job", "ValueError: no", "Set HYDRA_FULL_ERROR=1", "bye"]
     code = f"import sys; print(*{lines}, sep='\\n', file=sys.stderr); sys.exit(3)"
     assert run_child(code) == (3, "ValueError: no")
@@ -256,6 +273,22 @@ def test_a_failed_childs_last_line_of_error_is_kept(capsys):
     assert run_child("import os; os.kill(os.getpid(), 9)") == (-9, "")
     assert run_child("pass") == (0, "")
     assert run_child("import sys; sys.stderr.buffer.write(b'\\xff error\\n'); sys.exit(1)")[1].endswith(" error")
+    assert run_child("raise ValueError('no')") == (1, "ValueError: no")
+
+
+def test_a_job_is_a_fork_where_that_is_safe(monkeypatch):
+    def possible(accelerator: str = "auto", devices: object = 1) -> bool:
+        return forked.possible(OmegaConf.create({"trainer": {"accelerator": accelerator, "devices": devices}}))
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not possible()  # the tests are another program
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(TRAIN), raising=False)
+    assert possible() == (sys.platform == "linux")
+    assert not possible(devices=2)
+    assert not possible(devices="auto")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert not possible()
+    assert possible("cpu") == (sys.platform == "linux")
 
 
 def test_ctrl_c_ends_the_child_and_the_sweep(tmp_path):
