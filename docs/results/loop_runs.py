@@ -19,14 +19,16 @@ STRATEGIES = {
 TRAININGS = {
     "probe": ("probe", "none"),
     "probe, `prior=estimated`": ("probe", "estimated"),
-    "U-Net": ("points", "none"),
-    "U-Net, teacher": ("teacher", "none"),
-    "U-Net, teacher, `prior=estimated`": ("teacher", "estimated"),
+    "U-Net, 20 epochs": ("points", "none", 20),
+    "U-Net": ("points", "none", 50),
+    "U-Net, teacher": ("teacher", "none", 50),
+    "U-Net, teacher, `prior=estimated`": ("teacher", "estimated", 50),
 }
 NOTE = """\
 mIoU on the validation images after 200 clicks, check points among them; ± is half the 95 % interval over seeds, in
-brackets their number. 256×256, EfficientNet-lite0 with ImageNet's weights. The probe is `method=probe`, whose classes
-count as they were clicked; the page's own counts them equally, and holds few clicks more strongly: [loop.md](loop.md).
+brackets their number. 256×256, EfficientNet-lite0 with ImageNet's weights; U-Nets of 50 epochs, or of 20 where it says
+so. The probe is `method=probe`, whose classes count as they were clicked; the page's own counts them equally, and holds
+few clicks more strongly: [loop.md](loop.md).
 """
 
 
@@ -41,9 +43,10 @@ def main(lines: list[dict[str, Any]]) -> None:
         rows, gains = [], []
         for study, title in STRATEGIES.items():
             cells = []
-            for method, prior in TRAININGS.values():
-                chosen = (study, method, prior, split)
-                found = [d for d in lines if (d["study"], d["method"], d["prior"], d["split"]) == chosen]
+            for training in TRAININGS.values():
+                chosen = (study, split, *training)
+                keys = ("study", "split", "method", "prior", "epochs")[: len(chosen)]  # a probe has no epochs
+                found = [d for d in lines if tuple(d[key] for key in keys) == chosen]
                 text = shown(estimate(d["miou_final"] for d in found), MIOU).text
                 cells.append(f"{text} ({len(found)})" if found else "")
             if any(cells):

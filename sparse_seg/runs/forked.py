@@ -31,9 +31,11 @@ def possible(cfg: DictConfig) -> bool:
     ask.
     """
     here = getattr(sys.modules["__main__"], "__file__", None)
-    if _FORKING is None or here is None or Path(here).resolve() != TRAIN or cfg.trainer.devices != 1:
+    if _FORKING is None or here is None or Path(here).resolve() != TRAIN:
         return False
-    return cfg.trainer.accelerator == "cpu" or not visible_gpus()
+    trainer = {"num_nodes": 1, **(cfg.get("trainer") or {})}
+    alone = trainer.get("devices") == 1 and trainer["num_nodes"] == 1
+    return alone and (trainer.get("accelerator") == "cpu" or not visible_gpus())
 
 
 class Forked:

@@ -277,8 +277,8 @@ def test_a_failed_childs_last_line_of_error_is_kept(capsys, tmp_path, fork):
 
 
 def test_a_job_is_a_fork_where_that_is_safe(monkeypatch):
-    def possible(accelerator: str = "auto", devices: object = 1) -> bool:
-        return forked.possible(OmegaConf.create({"trainer": {"accelerator": accelerator, "devices": devices}}))
+    def possible(accelerator: str = "auto", devices: object = 1, **more: object) -> bool:
+        return forked.possible(OmegaConf.create({"trainer": {"accelerator": accelerator, "devices": devices, **more}}))
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not possible()  # the tests are another program
@@ -286,6 +286,8 @@ def test_a_job_is_a_fork_where_that_is_safe(monkeypatch):
     assert possible() == (sys.platform == "linux")
     assert not possible(devices=2)
     assert not possible(devices="auto")
+    assert not possible(num_nodes=2)
+    assert not forked.possible(OmegaConf.create({"trainer": None})), "the job itself says what is wrong"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert not possible()
     assert possible("cpu") == (sys.platform == "linux")
