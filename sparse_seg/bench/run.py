@@ -20,7 +20,7 @@ from sparse_seg.bench.overhead import lightning_overhead
 from sparse_seg.bench.page import page
 from sparse_seg.bench.plan import Plan
 from sparse_seg.bench.precision import freed_memory, precision_and_layout
-from sparse_seg.bench.start import resuming, start_up
+from sparse_seg.bench.start import answers, resuming, start_up
 from sparse_seg.bench.sweeps import at_once, job_cost
 from sparse_seg.bench.table import Row
 from sparse_seg.bench.training import build_data
@@ -33,7 +33,7 @@ SECTIONS: dict[str, Sequence[Section]] = {
     "b": [loss_speed],
     "c": [precision_and_layout, freed_memory],
     "d": [epoch_shares],
-    "e": [start_up],
+    "e": [start_up, answers],
     "f": [resuming],
     "g": [job_cost],
     "h": [at_once],

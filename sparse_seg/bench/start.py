@@ -8,6 +8,9 @@ from sparse_seg.bench.plan import Plan
 from sparse_seg.bench.table import Row
 from sparse_seg.data.datamodule import SparsePointsDataModule
 
+COMMANDS = ("predict", "suggest", "data", "report", "annotate", "bench")
+"""Modules with a command line of their own."""
+
 
 def start_up(plan: Plan, data: SparsePointsDataModule, folder: Path) -> list[Row]:
     """(e) Seconds from a command to its first step or its answer: child processes, median of several.
@@ -24,6 +27,19 @@ def start_up(plan: Plan, data: SparsePointsDataModule, folder: Path) -> list[Row
         Row("(e) import torch, lightning, smp vs all of that", median(imports), median(start)),
         Row("(e) train.py --help", median(helped), max_seconds=2),
         Row("(e) train.py points=twenty, refused", median(refused), max_seconds=2),
+    ]
+
+
+def answers(plan: Plan, data: SparsePointsDataModule, folder: Path) -> list[Row]:
+    """(e) Seconds to the help of each command beside train.py, against a Python that imports NumPy, in turn."""
+    calls = {name: ["-m", f"sparse_seg.{name}", "--help"] for name in COMMANDS} | {"": ["-c", "import numpy"]}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(plan.answers):
+        for name, words in calls.items():
+            seconds[name].append(child(words)[1])
+    return [
+        Row(f"(e) {name} --help vs import numpy", median(seconds[name]), median(seconds[""]), max_ratio=5)
+        for name in COMMANDS
     ]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 
-from sparse_seg.data.download import download_dubai
 from sparse_seg.data.dubai import default_root
 from sparse_seg.data.folder import files_of, folder
 from sparse_seg.data.survey import inspect
@@ -38,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for line in inspect(**options):
                 print(line)
         else:
+            from sparse_seg.data.download import download_dubai  # which imports pooch and requests
+
             download_dubai(options["root"])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

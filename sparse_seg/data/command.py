@@ -4,9 +4,6 @@ import shlex
 import string
 from collections.abc import Collection, Iterator, Mapping
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from sparse_seg.data.folder import MOST_BANDS, Files
 from sparse_seg.raster.masks import Picture
 
@@ -63,6 +60,10 @@ def training_command(
 
 def _quoted(value: str) -> str:
     """A name for Hydra's command line: in quotes where its grammar would take it for a number, a list or nothing."""
+    # Here, since --help need not wait for Hydra.
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         if OverridesParser.create().parse_override(f"key={value}").value() == value:
             return value

@@ -19,7 +19,7 @@ from sparse_seg.bench.page import page
 from sparse_seg.bench.plan import Plan
 from sparse_seg.bench.precision import freed_memory
 from sparse_seg.bench.run import SECTIONS, measure
-from sparse_seg.bench.start import resuming
+from sparse_seg.bench.start import COMMANDS, answers, resuming
 from sparse_seg.bench.sweeps import at_once, job_cost
 from sparse_seg.bench.table import Row
 from sparse_seg.bench.training import build_data
@@ -28,7 +28,7 @@ from sparse_seg.losses import partial_cross_entropy, partial_focal
 
 TINY = Plan(
     encoder="resnet18", size=64, batch=2, images=8, val_images=2, labels=10, epochs=2, epoch_steps=1, loss_rounds=1,
-    loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, side=200,
+    loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, side=200, answers=1,
     page_size=300, page_points=30, page_clicks=2, page_side=1500,
 )  # fmt: skip
 
@@ -68,6 +68,12 @@ def test_probe_shares_and_map_come_out_as_positive_seconds(tmp_path: Path) -> No
     assert [row.what[:3] for row in rows] == ["(i)", "(i)", "(j)", "(k)"]
     assert all(row.value > 0 for row in rows)
     assert len(list((tmp_path / "features").iterdir())) == TINY.run_images
+
+
+def test_every_commands_help_comes_out_as_positive_seconds(tmp_path: Path) -> None:
+    rows = answers(TINY, build_data(TINY, tmp_path), tmp_path)
+    assert [row.what.split()[1] for row in rows] == list(COMMANDS)
+    assert all(row.value > 0 and row.ratio for row in rows)
 
 
 @pytest.mark.slow
