@@ -44,13 +44,13 @@ dashboard: $(STAMP)  ## open TensorBoard on all studies
 ifneq ($(wildcard data/dubai),)
 test test-all test-oldest: export SPARSE_SEG_DATA ?= $(CURDIR)/data/dubai
 endif
-# Two workers of one thread each. The slow tests start processes of their own, and want the machine to themselves.
-test test-oldest: export OMP_NUM_THREADS ?= 1
+# Two workers of one thread each. A file's slow tests stay together: some share a training.
+test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 test: $(STAMP)  ## the tests; those on real images need SPARSE_SEG_DATA or data/dubai
 	$(BIN)/python -m pytest -m 'not slow' -n 2
 
 test-all: test  ## the slow tests, too: twenty kills, launchers
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations=20
 
 test-oldest: $(STAMP)  ## a selection with the oldest versions allowed, in .venv-oldest; only torch is that of .venv
 	.ci/oldest

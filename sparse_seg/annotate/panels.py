@@ -129,14 +129,22 @@ def _checks(session: Session) -> str:
         every = f"Every {session.every}th next place" if session.every else "No next place"
         return f"<p>{every} is a check point: random, not trained on. They score the map.</p>"
     scores, count = found
-    classes = session.state.classes
-    missing = [classes[k].name for k in scores.missing]
-    rows = [("accuracy", scores.accuracy), ("mIoU", scores.miou)]
-    rows += [(f"IoU {row.name}", e) for row, e in zip(classes, scores.iou, strict=True)]
-    rows += [(f"area {row.name}", e) for row, e in zip(classes, scores.area, strict=True)]
-    table = "".join(f"<tr><td>{escape(name)}</td><td>{_percent(e)}</td></tr>" for name, e in rows)
-    few = f"Two check points are needed of each class of the map; the figures leave out {', '.join(missing)}."
-    need = f"<p>{escape(few)}</p>" if missing else ""
+    maps = {"probe": scores}
+    if (network := session.network_estimates()) is not None:
+        maps["network"] = network
+    names = [row.name for row in session.state.classes]
+    titles = ["accuracy", "mIoU", *(f"IoU {name}" for name in names), *(f"area {name}" for name in names)]
+    columns = [[_percent(e) for e in (s.accuracy, s.miou, *s.iou, *s.area)] for s in maps.values()]
+    head = "".join(f"<th>{title}</th>" for title in ("", *maps)) if len(maps) > 1 else ""
+    table = head + "".join(
+        f"<tr><td>{escape(title)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for title, *cells in zip(titles, *columns, strict=True)
+    )
+    need = ""
+    for title, each in maps.items():
+        if missing := ", ".join(names[k] for k in each.missing):
+            few = f"Two check points are needed of each class of the {title}'s map; the figures leave out {missing}."
+            need += f"<p>{escape(few)}</p>"
     more = f"<p>Check points: {count}; {more_to_halve(count)} more would halve the intervals (95 %).</p>"
     return f"{need}<table>{table}</table>{more}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
 

@@ -15,6 +15,7 @@ from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.journal import Journal
 from sparse_seg.annotate.requests import numbers, text, whole, word
 from sparse_seg.annotate.state import Annotation
+from sparse_seg.annotate.written import written
 from sparse_seg.errors import UserError
 from sparse_seg.palette import parse_colour
 
@@ -57,6 +58,7 @@ class Session:
         self._lock = threading.Lock()
         self._trained: Imagery | None = None
         self._maps_of = -1
+        self._scored: tuple[tuple[int, int], Estimates | None] = (-1, -1), None
         self._kept = Journal(state.root / OWN / "scores.jsonl")
         self.scores = [(int(r["checks"]), float(r["accuracy"]), float(r["half"])) for r in self._kept.read()]
         self._looks = Journal(state.root / OWN / "looks.jsonl")
@@ -212,6 +214,24 @@ class Session:
         if not mapped or not sum(pixels):
             return None
         return estimates([int(m or 0) for m in mapped], said, weights, pixels), len(mapped)
+
+    def network_estimates(self) -> Estimates | None:
+        """From the same check points, of the maps that a trained network wrote; None without them."""
+        now = self.jobs.ended, self.state.version
+        if self.jobs.running and self.jobs.kind == "predict":
+            return None
+        if self._scored[0] != now:
+            checks = self.state.pixels("checks")
+            places = {(image, *at): label for image, those in checks.items() for at, label in those.items()}
+            names = [row.name for row in self.state.classes]
+            found = written(self.jobs.maps / "areas.csv", self.jobs.written(), places, names) if places else None
+            scores = None
+            if found is not None and found.labels:
+                said = [places[place] for place in found.labels]
+                weights = [label.weight or 1.0 for label in said]
+                scores = estimates([*found.labels.values()], [label.label for label in said], weights, found.pixels)
+            self._scored = now, scores
+        return self._scored[1]
 
     def _score(self) -> None:
         found = self.estimates()

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,17 @@ import numpy as np
 import pytest
 from browsing import until
 
+from sparse_seg.annotate.estimates import estimates
 from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.journal import Pixels
 from sparse_seg.annotate.panels import panels
 from sparse_seg.annotate.places import Suggested
 from sparse_seg.annotate.session import Session
 from sparse_seg.annotate.state import Annotation
+from sparse_seg.classes import Classes
+from sparse_seg.predict.areas import areas, areas_csv
+from sparse_seg.raster.readers import open_raster
+from sparse_seg.raster.write import new_map
 
 
 class Reading:
@@ -108,3 +114,47 @@ def test_tables_that_a_full_disk_refuses_are_asked_about_and_written_later(
     until(lambda: panels(session, "b")["questions"], "")
     assert json.loads((root / ".annotate" / "journal.jsonl").read_text().splitlines()[1])["kind"] == "do"
     assert np.array_equal(session.state.counts(), [1, 0, 0])
+
+
+def test_check_points_score_the_maps_of_a_trained_network_beside_the_probes(session: Session, root: Path) -> None:
+    state = session.state
+    classes = Classes(tuple(row.name for row in state.classes), tuple(row.colour for row in state.classes))
+    maps: Any = Reading()  # it says class 0 everywhere
+    session.follow.maps = maps
+    asked = [("a", 299, 10, 1), ("a", 5, 6, 0), ("a", 100, 20, 1), ("b", 10, 20, 1), ("b", 30, 40, 0), ("b", 50, 5, 0)]
+    (root / "maps").mkdir()
+    found = {}
+    for name, suffix in (("a", ".png"), ("b", ".tif")):
+        image = state.files.images[name]
+        with (
+            open_raster(image, None, None) as raster,
+            new_map(root / "maps" / f"{name}{suffix}", raster, classes) as out,
+        ):
+            values = np.zeros((raster.height, raster.width), np.uint8)
+            for _, row, col, label in [place for place in asked if place[0] == name]:
+                values[row, col] = label
+            if name == "b":
+                values[30, 40] = 1  # which is wrong
+            out.write(0, 0, values)
+        found[image.name] = areas(np.bincount(values.ravel(), minlength=256), classes, None)
+    for name, row, col, label in asked:
+        session.offered = Suggested(name, row, col, "", True, 0, 1.0)
+        session.act({"do": "add", "image": "abc".index(name), "row": row, "col": col, "label": label, "check": True})
+    assert session.network_estimates() is None, "areas.csv comes when all maps are there"
+    assert "<th>network</th>" not in panels(session, "b")["checks"]
+    (root / "maps" / "areas.csv").write_text(areas_csv(found.items()))
+    state.add("b", 1, 1, 0)  # anything that happens
+    network = session.network_estimates()
+    assert network is not None
+    mapped = np.array([1, 0, 1, 1, 1, 0])
+    pixels = [sum(rows[k].pixels for rows in found.values()) for k in range(len(classes))]
+    expected = estimates(mapped.tolist(), [label for *_, label in asked], [1.0] * 6, pixels)
+    np.testing.assert_equal(tuple(network), tuple(expected))
+    assert network.accuracy.value == pytest.approx((pixels[0] + 0.75 * pixels[1]) / sum(pixels))
+    shown = panels(session, "b")["checks"]
+    assert "<th>probe</th><th>network</th>" in shown
+    row = re.search("<td>accuracy</td><td>(.+?) ± .+?</td><td>(.+?) ± ", shown)
+    assert row is not None
+    assert row.groups() == ("50.0", f"{100 * network.accuracy.value:.1f}")
+    state.edit_class(0, name="Sea")
+    assert session.network_estimates() is None, "the maps know other classes"
