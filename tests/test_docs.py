@@ -53,6 +53,7 @@ SCRIPTS = (
     "docs/results/shares.py",
     "docs/results/loop.py",
     "docs/results/loop_runs.py",
+    "docs/results/loop_tables.py",
 )
 """Scripts that tests run: test_words_are_those_of_conf here, and test_measured.py."""
 COMMAND = re.compile(r"(\.venv/bin/)?(python3? |make |pip |train\.py )")
