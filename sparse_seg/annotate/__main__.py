@@ -8,14 +8,12 @@ import webbrowser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sparse_seg.annotate.imagery import USUAL
-from sparse_seg.annotate.jobs import Jobs
-from sparse_seg.annotate.session import EVERY, Session
-from sparse_seg.annotate.state import Annotation
+from sparse_seg.annotate import EVERY
 from sparse_seg.errors import UserError
 
 if TYPE_CHECKING:
     from sparse_seg.annotate.maps import Maps
+    from sparse_seg.annotate.state import Annotation
 
 DESCRIPTION = """\
 Open a page in the browser to place points on the images of a folder, with the map that follows from them.
@@ -65,7 +63,10 @@ def _serve(options: argparse.Namespace) -> int:
         import uvicorn
         import xstatic.pkg.leaflet  # noqa: F401
 
+        from sparse_seg.annotate.jobs import Jobs
         from sparse_seg.annotate.server import create_app
+        from sparse_seg.annotate.session import Session
+        from sparse_seg.annotate.state import Annotation
     except ImportError as error:
         raise UserError(EXTRA.format(error=error)) from error
     listening = _listen(options.host, options.port)
@@ -108,7 +109,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _maps(state: Annotation, options: argparse.Namespace) -> "Maps":
+def _maps(state: "Annotation", options: argparse.Namespace) -> "Maps":
+    from sparse_seg.annotate.imagery import USUAL
     from sparse_seg.annotate.maps import Maps  # from here on with torch, while the page can be clicked already
     from sparse_seg.networks.build import create
 

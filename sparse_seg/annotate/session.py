@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparse_seg.annotate import EVERY
 from sparse_seg.annotate.disk import OWN
 from sparse_seg.annotate.estimates import Estimates, estimates
 from sparse_seg.annotate.follow import Follow
@@ -23,8 +24,6 @@ if TYPE_CHECKING:  # they need torch
     from sparse_seg.annotate.maps import Maps
     from sparse_seg.annotate.places import Suggested
 
-EVERY = 5
-"""Each so many-th next place is a check point."""
 NEAR = 9
 """Windows of the view that are mapped at once where a next place is asked for."""
 
