@@ -32,6 +32,11 @@ few clicks more strongly: [loop.md](loop.md).
 """
 
 
+def paired(mine: dict[int, float], other: dict[int, float]) -> list[float]:
+    """Differences in percentage points, of the seeds that both have."""
+    return [100 * (value - other[seed]) for seed, value in mine.items() if seed in other]
+
+
 def main(lines: list[dict[str, Any]]) -> None:
     from tabulate import tabulate
 
@@ -39,29 +44,29 @@ def main(lines: list[dict[str, Any]]) -> None:
     from sparse_seg.report.intervals import estimate
 
     print(f"# What training makes of 200 clicks\n\n{NOTE}")
+
+    def runs(study: str, split: str, training: tuple[Any, ...]) -> dict[int, float]:
+        """Seed → mIoU."""
+        keys = ("method", "prior", "epochs")[: len(training)]  # a probe has no epochs
+        found = [d for d in lines if (d["study"], d["split"]) == (study, split)]
+        return {d["seed"]: d["miou_final"] for d in found if tuple(d[key] for key in keys) == training}
+
     for split in ("random", "tile"):
-        rows, gains = [], []
+        rows, ahead, gains = [], [], []
         for study, title in STRATEGIES.items():
-            cells = []
+            cells, differences = [], []
             for training in TRAININGS.values():
-                chosen = (study, split, *training)
-                keys = ("study", "split", "method", "prior", "epochs")[: len(chosen)]  # a probe has no epochs
-                found = [d for d in lines if tuple(d[key] for key in keys) == chosen]
-                text = shown(estimate(d["miou_final"] for d in found), MIOU).text
-                cells.append(f"{text} ({len(found)})" if found else "")
+                found = runs(study, split, training)
+                cells.append(f"{shown(estimate(found.values()), MIOU).text} ({len(found)})" if found else "")
+                pairs = paired(runs("loop-next", split, training), found)
+                text = shown(estimate(pairs), "{:+.1f}").text
+                differences.append(f"{text} ({sum(v > 0 for v in pairs)} of {len(pairs)})" if pairs else "")
             if any(cells):
                 rows.append([title, *cells])
-            probes = {
-                (d["prior"], d["seed"]): d
-                for d in lines
-                if (d["study"], d["method"], d["split"]) == (study, "probe", split)
-            }
-            pairs = [
-                100 * (d["miou_final"] - probes["none", seed]["miou_final"])
-                for (prior, seed), d in probes.items()
-                if prior == "estimated" and ("none", seed) in probes
-            ]
-            if pairs:
+            if any(differences) and study != "loop-next":
+                ahead.append([title, *differences])
+            plain, corrected = (runs(study, split, TRAININGS[name]) for name in ("probe", "probe, `prior=estimated`"))
+            if pairs := paired(corrected, plain):
                 more = f"{sum(v > 0 for v in pairs)} of {len(pairs)}"
                 gains.append(
                     [
@@ -73,6 +78,8 @@ def main(lines: list[dict[str, Any]]) -> None:
                 )
         print(f"## {split.capitalize()} split\n")
         print(tabulate(rows, ["clicks", *TRAININGS], "github", disable_numparse=True), end="\n\n")
+        header = ["next − …, pp, and seeds that gain", *TRAININGS]
+        print(tabulate(ahead, header, "github", disable_numparse=True), end="\n\n")
         header = ["probe, what `prior=estimated` adds, pp", "mean", "seeds that gain", "least to most"]
         print(tabulate(gains, header, "github", disable_numparse=True), end="\n\n")
 
