@@ -153,8 +153,8 @@ def test_check_points_score_the_maps_of_a_trained_network_beside_the_probes(sess
     assert network.accuracy.value == pytest.approx((pixels[0] + 0.75 * pixels[1]) / sum(pixels))
     shown = panels(session, "b")["checks"]
     assert "<th>probe</th><th>network</th>" in shown
-    row = re.search("<td>accuracy</td><td>(.+?) ± .+?</td><td>(.+?) ± ", shown)
-    assert row is not None
-    assert row.groups() == ("50.0", f"{100 * network.accuracy.value:.1f}")
+    accuracy = re.search("<td>accuracy</td><td>(.+?) ± .+?</td><td>(.+?) ± ", shown)
+    assert accuracy is not None
+    assert accuracy.groups() == ("50.0", f"{100 * network.accuracy.value:.1f}")
     state.edit_class(0, name="Sea")
     assert session.network_estimates() is None, "the maps know other classes"
