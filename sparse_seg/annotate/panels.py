@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 
 from sparse_seg.annotate.estimates import Estimate, more_to_halve
 from sparse_seg.annotate.imagery import USUAL
@@ -129,24 +130,24 @@ def _checks(session: Session) -> str:
         every = f"Every {session.every}th next place" if session.every else "No next place"
         return f"<p>{every} is a check point: random, not trained on. They score the map.</p>"
     scores, count = found
-    maps = {"probe": scores}
-    if (network := session.network_estimates()) is not None:
-        maps["network"] = network
     names = [row.name for row in session.state.classes]
     titles = ["accuracy", "mIoU", *(f"IoU {name}" for name in names), *(f"area {name}" for name in names)]
-    columns = [[_percent(e) for e in (s.accuracy, s.miou, *s.iou, *s.area)] for s in maps.values()]
-    head = "".join(f"<th>{title}</th>" for title in ("", *maps)) if len(maps) > 1 else ""
+    columns, head, gain = [[scores.accuracy, scores.miou, *scores.iou, *scores.area]], "", ""
+    if (trained := session.network_estimates()) is not None:
+        network, ahead = trained
+        columns.append([network.accuracy, network.miou, *network.iou])  # areas do not depend on what is scored
+        head = "<tr><th></th><th>probe</th><th>network</th></tr>"
+        by = f"{100 * ahead.value:+.1f} ± {100 * ahead.half:.1f} pp".replace("-", "−")
+        gain = "" if math.isnan(ahead.value) else f"<p>network − probe: {by} of accuracy</p>"
     table = head + "".join(
-        f"<tr><td>{escape(title)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        for title, *cells in zip(titles, *columns, strict=True)
+        f"<tr><td>{escape(title)}</td>{''.join(f'<td>{_percent(e)}</td>' for e in row if e is not None)}</tr>"
+        for title, row in zip(titles, zip_longest(*columns), strict=True)
     )
-    need = ""
-    for title, each in maps.items():
-        if missing := ", ".join(names[k] for k in each.missing):
-            few = f"Two check points are needed of each class of the {title}'s map; the figures leave out {missing}."
-            need += f"<p>{escape(few)}</p>"
+    missing = [names[k] for k in scores.missing]
+    few = f"Two check points are needed of each class of the map; the figures leave out {', '.join(missing)}."
+    need = f"<p>{escape(few)}</p>" if missing else ""
     more = f"<p>Check points: {count}; {more_to_halve(count)} more would halve the intervals (95 %).</p>"
-    return f"{need}<table>{table}</table>{more}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
+    return f"{need}<table>{table}</table>{gain}{more}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
 
 
 def _percent(e: Estimate) -> str:

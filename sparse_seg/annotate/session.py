@@ -9,14 +9,14 @@ import numpy as np
 
 from sparse_seg.annotate import EVERY
 from sparse_seg.annotate.disk import OWN
-from sparse_seg.annotate.estimates import Estimates, estimates
+from sparse_seg.annotate.estimates import Estimate, Estimates, ahead, estimates
 from sparse_seg.annotate.follow import Follow
 from sparse_seg.annotate.imagery import Imagery
 from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.journal import Journal
 from sparse_seg.annotate.requests import numbers, text, whole, word
 from sparse_seg.annotate.state import Annotation
-from sparse_seg.annotate.written import written
+from sparse_seg.annotate.written import Place, written
 from sparse_seg.errors import UserError
 from sparse_seg.palette import parse_colour
 
@@ -57,7 +57,7 @@ class Session:
         self._lock = threading.Lock()
         self._trained: Imagery | None = None
         self._maps_of = -1
-        self._scored: tuple[tuple[int, int], Estimates | None] = (-1, -1), None
+        self._written: tuple[tuple[int, int], dict[Place, int]] = (-1, -1), {}
         self._kept = Journal(state.root / OWN / "scores.jsonl")
         self.scores = [(int(r["checks"]), float(r["accuracy"]), float(r["half"])) for r in self._kept.read()]
         self._looks = Journal(state.root / OWN / "looks.jsonl")
@@ -202,35 +202,39 @@ class Session:
         maps = self.follow.maps
         if maps is None:
             return None
-        mapped, said, weights = [], [], []
+        checks, pixels = self._checks(maps), maps.areas(len(self.state.classes))
+        if not checks or not sum(pixels):
+            return None
+        mapped, said, weights = zip(*checks.values(), strict=True)
+        return estimates(mapped, said, weights, pixels), len(checks)
+
+    def _checks(self, maps: "Maps") -> dict[Place, tuple[int, int, float]]:
+        """Check point → class of the map, class that a person says, weight."""
+        found = {}
         for image, those in self.state.pixels("checks").items():
             for at, label in those.items():
                 here = maps.label_at(image, *at)
-                mapped.append(label.predicted if here is None else here)
-                said.append(label.label)
-                weights.append(label.weight or 1.0)
-        pixels = maps.areas(len(self.state.classes))
-        if not mapped or not sum(pixels):
-            return None
-        return estimates([int(m or 0) for m in mapped], said, weights, pixels), len(mapped)
+                mapped = label.predicted if here is None else here
+                found[image, *at] = int(mapped or 0), label.label, label.weight or 1.0
+        return found
 
-    def network_estimates(self) -> Estimates | None:
-        """From the same check points, of the maps that a trained network wrote; None without them."""
-        now = self.jobs.ended, self.state.version
-        if self.jobs.running and self.jobs.kind == "predict":
+    def network_estimates(self) -> tuple[Estimates, Estimate] | None:
+        """From the same check points: the maps that a trained network wrote, and how far they are ahead of the map
+        that the points were drawn by. None without them.
+        """
+        maps, now = self.follow.maps, (self.jobs.ended, self.state.version)
+        if maps is None or (self.jobs.running and self.jobs.kind == "predict"):
             return None
-        if self._scored[0] != now:
-            checks = self.state.pixels("checks")
-            places = {(image, *at): label for image, those in checks.items() for at, label in those.items()}
+        checks, pixels = self._checks(maps), maps.areas(len(self.state.classes))
+        if self._written[0] != now:
             names = [row.name for row in self.state.classes]
-            found = written(self.jobs.maps / "areas.csv", self.jobs.written(), places, names) if places else None
-            scores = None
-            if found is not None and found.labels:
-                said = [places[place] for place in found.labels]
-                weights = [label.weight or 1.0 for label in said]
-                scores = estimates([*found.labels.values()], [label.label for label in said], weights, found.pixels)
-            self._scored = now, scores
-        return self._scored[1]
+            self._written = now, written(self.jobs.maps / "areas.csv", self.jobs.written(), checks, names)
+        there = {place: label for place, label in self._written[1].items() if place in checks}
+        if not there or not sum(pixels):
+            return None
+        strata, said, weights = zip(*(checks[place] for place in there), strict=True)
+        words = [*there.values()], said, weights, pixels, strata
+        return estimates(*words), ahead(*words)
 
     def _score(self) -> None:
         found = self.estimates()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from browsing import until
 
-from sparse_seg.annotate.estimates import estimates
+from sparse_seg.annotate.estimates import ahead, estimates
 from sparse_seg.annotate.jobs import Jobs
 from sparse_seg.annotate.journal import Pixels
 from sparse_seg.annotate.panels import panels
@@ -119,7 +119,9 @@ def test_tables_that_a_full_disk_refuses_are_asked_about_and_written_later(
 def test_check_points_score_the_maps_of_a_trained_network_beside_the_probes(session: Session, root: Path) -> None:
     state = session.state
     classes = Classes(tuple(row.name for row in state.classes), tuple(row.colour for row in state.classes))
-    maps: Any = Reading()  # it says class 0 everywhere
+    maps: Any = Reading()
+    maps.label_at = lambda image, row, col: int(image == "b")
+    maps.areas = lambda classes, image=None: [100, 300, 0]
     session.follow.maps = maps
     asked = [("a", 299, 10, 1), ("a", 5, 6, 0), ("a", 100, 20, 1), ("b", 10, 20, 1), ("b", 30, 40, 0), ("b", 50, 5, 0)]
     (root / "maps").mkdir()
@@ -144,17 +146,18 @@ def test_check_points_score_the_maps_of_a_trained_network_beside_the_probes(sess
     assert "<th>network</th>" not in panels(session, "b")["checks"]
     (root / "maps" / "areas.csv").write_text(areas_csv(found.items()))
     state.add("b", 1, 1, 0)  # anything that happens
-    network = session.network_estimates()
-    assert network is not None
-    mapped = np.array([1, 0, 1, 1, 1, 0])
-    pixels = [sum(rows[k].pixels for rows in found.values()) for k in range(len(classes))]
-    expected = estimates(mapped.tolist(), [label for *_, label in asked], [1.0] * 6, pixels)
-    np.testing.assert_equal(tuple(network), tuple(expected))
-    assert network.accuracy.value == pytest.approx((pixels[0] + 0.75 * pixels[1]) / sum(pixels))
+    scores = session.network_estimates()
+    assert scores is not None
+    network, more = scores
+    said, mapped = [label for *_, label in asked], [1, 0, 1, 1, 1, 0]
+    where = [1.0] * 6, [100, 300, 0], [0, 0, 0, 1, 1, 1]
+    np.testing.assert_equal(tuple(network), tuple(estimates(mapped, said, *where)))
+    assert more == ahead(mapped, said, *where)
+    assert network.accuracy.value == pytest.approx(1 / 4 * 1 + 3 / 4 * 2 / 3)
+    assert more.value == pytest.approx(1 / 4 * 2 / 3 + 3 / 4 * 1 / 3)
     shown = panels(session, "b")["checks"]
     assert "<th>probe</th><th>network</th>" in shown
-    accuracy = re.search("<td>accuracy</td><td>(.+?) ± .+?</td><td>(.+?) ± ", shown)
-    assert accuracy is not None
-    assert accuracy.groups() == ("50.0", f"{100 * network.accuracy.value:.1f}")
+    assert re.search("<td>accuracy</td><td>33.3 ± .+?</td><td>75.0 ± ", shown)
+    assert "network − probe: +41.7 ± " in shown
     state.edit_class(0, name="Sea")
     assert session.network_estimates() is None, "the maps know other classes"
