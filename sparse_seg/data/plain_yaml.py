@@ -13,6 +13,8 @@ Value: TypeAlias = "str | list[Value] | dict[str, Value] | None"
 """None: nothing stands there."""
 MOST = 2**20
 """Bytes of such a file."""
+MANY = 20_000
+"""Values, brackets and indents of such a file; 255 classes take some 4,000."""
 DEEPEST = 8
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 """In place of a value and without quotes, YAML takes it for a comment."""
@@ -33,14 +35,16 @@ def read_plain_yaml(path: Path) -> Value:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it cannot be read, is no YAML, larger than 1 MiB, nested deeper than 8, refers within itself, has a
-            key twice, or a colour without quotes.
+        UserError: it cannot be read, is no YAML, larger than 1 MiB, of more than 20,000 values, nested deeper than 8,
+            refers within itself, has a key twice, or a colour without quotes.
     """
     text = read_text(path, "YAML file", MOST)
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        for count, event in enumerate(yaml.parse(text, Loader=yaml.BaseLoader)):
             line = event.start_mark.line + 1 if event.start_mark else 0
+            if count > MANY:
+                raise UserError(f"{path}, line {line}: more than {MANY} values, which no list of classes needs")
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise UserError(f"{path}, line {line}: references (& and *) are not read; write the value out")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -13,7 +13,7 @@ from sparse_seg.classes import IGNORE_INDEX, RGB, Classes, Mask
 from sparse_seg.errors import UserError
 from sparse_seg.palette import hex_colour, packed, palette, unpacked
 from sparse_seg.raster.aligned import open_held, stamp
-from sparse_seg.raster.held import Held, Valid, Values
+from sparse_seg.raster.held import Held, Valid, Values, counted
 
 NEAR = 64
 """Distance in RGB within which a pixel of a lossy mask has the colour of a class; a step of greys is √3. Where the
@@ -81,7 +81,7 @@ class Code:
 
     def count(self, held: Held, values: Values) -> Counter[Value]:
         """Count values (N,) of pixels that hold no class, as numbers or colours."""
-        kinds, counts = np.unique(values, return_counts=True)
+        kinds, counts = counted(values)
         return Counter({self._shown(held, v): n for v, n in zip(kinds.tolist(), counts.tolist(), strict=True)})
 
     def _shown(self, held: Held, value: int) -> Value:

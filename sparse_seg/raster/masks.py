@@ -15,7 +15,7 @@ from sparse_seg.classes import IGNORE_INDEX, Classes, Image, Mask
 from sparse_seg.errors import UserError
 from sparse_seg.raster.aligned import open_held, placement_of, stamp
 from sparse_seg.raster.coding import Value, code_of, shown
-from sparse_seg.raster.held import MOST
+from sparse_seg.raster.held import MOST, histogram
 from sparse_seg.raster.hidden import warn_of_alpha
 from sparse_seg.raster.placed import Grid, known_crs
 from sparse_seg.raster.readers import GeoTiff, PlainImage, Raster, open_raster, reader_of
@@ -203,7 +203,7 @@ def count_mask(path: Path, classes: Classes, grid: Grid) -> Counted:
     step = max(1, MOST // max(grid.width, 1))
     for row in range(0, grid.height, step):
         labels = read_mask(path, classes, (row, 0, min(step, grid.height - row), grid.width), grid)
-        pixels += np.bincount(labels.mask.ravel(), minlength=IGNORE_INDEX + 1)
+        pixels += histogram(labels.mask)
         off += labels.off
         values += labels.values
         blurred |= labels.blurred

@@ -126,6 +126,7 @@ unlabelled: ["#9B9B9B"]  # - #9B9B9B
         ("classes: " + "[" * 10_000 + "]" * 10_000, "line 1: nested deeper than 8 levels"),
         ("classes: " + "{a: " * 10_000, "line 1: nested deeper than 8 levels"),
         ("- " * 10_000 + "a", "line 1: nested deeper than 8 levels"),
+        ("classes: [a,\n" + "a, " * 20_000 + "a]", "line 2: more than 20000 values, which no list of classes needs"),
         ("classes: [" + "A, " * 400_000 + "]", "is too large for a YAML file: more than 1 MiB"),
         ("classes: [A, B]\n---\nclasses: [C, D]", "cannot be read as YAML"),
         ("classes: [{[a]: b}, c]", "line 1: a key must be a word"),
