@@ -36,6 +36,6 @@ def written(areas: Path, maps: Mapping[str, Path], places: Iterable[Place], name
                     values, _ = held.read(row, col, 1, 1)
                 if int(values[0, 0]) in label_of:
                     labels[image, row, col] = label_of[int(values[0, 0])]
-    except (OSError, KeyError, ValueError, UserError, csv.Error):  # of another program, or being written
+    except (OSError, LookupError, ValueError, UserError, csv.Error):  # of another program, or being written
         return {}
     return labels

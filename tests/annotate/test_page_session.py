@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from browsing import until
 
@@ -161,3 +162,10 @@ def test_check_points_score_the_maps_of_a_trained_network_beside_the_probes(sess
     assert "network − probe: +41.7 ± " in shown
     state.edit_class(0, name="Sea")
     assert session.network_estimates() is None, "the maps know other classes"
+    state.undo()
+    assert session.network_estimates() is not None
+    for name in ("a.png", "b.tif"):
+        PIL.Image.new("L", (2, 2)).save(root / "maps" / name)
+    state.add("b", 2, 2, 0)
+    assert session.network_estimates() is None, "another program's"
+    assert "<th>network</th>" not in panels(session, "b")["checks"]
