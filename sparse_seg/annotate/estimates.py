@@ -3,9 +3,8 @@
 Olofsson et al. 2014, "Good practices for estimating area and assessing accuracy of land change", Remote Sensing of
 Environment 148 (doi 10.1016/j.rse.2014.02.015), eq. 2 to 11; IoU is a ratio of two such estimates, with the variance of
 Stehman 2014 (doi 10.1080/01431161.2014.930207), whose estimators are those of a map that the points were not drawn by,
-too. The map may change between two check points: then pixels of one class
-were not all equally likely to be asked for, and count by the weight that each has. With equal weights that is
-Olofsson's estimator.
+too. The map may change between two check points: then pixels of one class were not all equally likely to be asked for,
+and count by the weight that each has. With equal weights that is Olofsson's estimator.
 """
 
 import math

@@ -139,6 +139,8 @@ def _checks(session: Session) -> str:
         head = "<tr><th></th><th>probe</th><th>network</th></tr>"
         by = f"{100 * ahead.value:+.1f} ± {100 * ahead.half:.1f} pp".replace("-", "−")
         gain = "" if math.isnan(ahead.value) else f"<p>network − probe: {by} of accuracy</p>"
+    elif session.unscored:
+        gain = f"<p>the network's maps are not scored: {escape(session.unscored)}</p>"
     table = head + "".join(
         f"<tr><td>{escape(title)}</td>{''.join(f'<td>{_percent(e)}</td>' for e in row if e is not None)}</tr>"
         for title, row in zip(titles, zip_longest(*columns), strict=True)

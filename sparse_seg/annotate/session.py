@@ -57,6 +57,8 @@ class Session:
         self._lock = threading.Lock()
         self._trained: Imagery | None = None
         self._maps_of = -1
+        self.unscored = ""
+        """Why the maps that a trained network wrote cannot be scored; "" if they can, or there are none."""
         self._written: tuple[tuple[int, int], dict[Place, int]] = (-1, -1), {}
         self._kept = Journal(state.root / OWN / "scores.jsonl")
         self.scores = [(int(r["checks"]), float(r["accuracy"]), float(r["half"])) for r in self._kept.read()]
@@ -228,7 +230,12 @@ class Session:
         checks, pixels = self._checks(maps), maps.areas(len(self.state.classes))
         if self._written[0] != now:
             names = [row.name for row in self.state.classes]
-            self._written = now, written(self.jobs.maps / "areas.csv", self.jobs.written(), checks, names)
+            self.unscored = ""
+            try:
+                found = written(self.jobs.maps / "areas.csv", self.jobs.written(), checks, names)
+            except UserError as error:
+                found, self.unscored = {}, str(error)
+            self._written = now, found
         there = {place: label for place, label in self._written[1].items() if place in checks}
         if not there or not sum(pixels):
             return None

@@ -20,14 +20,17 @@ def written(areas: Path, maps: Mapping[str, Path], places: Iterable[Place], name
         names: of the classes today.
 
     Returns:
-        The class at each place that is mapped; nothing without the table, or where the maps know other classes.
+        The class at each place that is mapped; nothing without the table.
+
+    Raises:
+        UserError: the maps know other classes, or are not those of the table and the images.
     """
     try:
         with areas.open(newline="", encoding="utf-8") as file:
             rows = [(row["image"], row["class"]) for row in csv.DictReader(file)]
         known = [name for image, name in rows if image == rows[0][0]][:-1]  # the last one is "unlabelled"
         if not set(known) <= set(names):
-            return {}
+            raise UserError(f"{areas} has other classes: {', '.join(known)}")
         label_of = {k: names.index(name) for k, name in enumerate(known)}
         labels = {}
         for image, row, col in places:
@@ -36,6 +39,8 @@ def written(areas: Path, maps: Mapping[str, Path], places: Iterable[Place], name
                     values, _ = held.read(row, col, 1, 1)
                 if int(values[0, 0]) in label_of:
                     labels[image, row, col] = label_of[int(values[0, 0])]
-    except (OSError, LookupError, ValueError, UserError, csv.Error):  # of another program, or being written
+    except FileNotFoundError:
         return {}
+    except (OSError, LookupError, ValueError, csv.Error) as error:
+        raise UserError(f"{areas} and the maps beside it are not what predict writes: {error}") from error
     return labels

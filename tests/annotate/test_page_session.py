@@ -161,11 +161,13 @@ def test_check_points_score_the_maps_of_a_trained_network_beside_the_probes(sess
     assert re.search("<td>accuracy</td><td>33.3 ± .+?</td><td>75.0 ± ", shown)
     assert "network − probe: +41.7 ± " in shown
     state.edit_class(0, name="Sea")
-    assert session.network_estimates() is None, "the maps know other classes"
+    assert session.network_estimates() is None
+    assert "areas.csv has other classes: Water, Land, Road" in panels(session, "b")["checks"]
     state.undo()
     assert session.network_estimates() is not None
     for name in ("a.png", "b.tif"):
         PIL.Image.new("L", (2, 2)).save(root / "maps" / name)
     state.add("b", 2, 2, 0)
-    assert session.network_estimates() is None, "another program's"
+    assert session.network_estimates() is None
+    assert "are not scored: " in panels(session, "b")["checks"]
     assert "<th>network</th>" not in panels(session, "b")["checks"]
