@@ -86,3 +86,10 @@ def decode_mask(path: Path, classes: Classes) -> tuple[np.ndarray, int]:
     picture = probe(path)
     labels = read_mask(path, classes, (0, 0, picture.height, picture.width), picture)
     return labels.mask, labels.off
+
+
+def scene(height: int, width: int) -> np.ndarray:
+    """Left dark, right light, with noise."""
+    image = np.full((height, width, 3), 40, np.uint8)
+    image[:, width // 2 :] = 210
+    return image + np.random.default_rng(0).integers(0, 12, image.shape, np.uint8)

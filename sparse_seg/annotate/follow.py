@@ -36,7 +36,7 @@ class Follow:
     def __init__(self, state: Annotation, changed: Callable[[], None]) -> None:
         self.state, self.changed = state, changed
         self.maps: Maps | None = None
-        self.problem = "" if state.read_only else "the encoder is being loaded"
+        self.problem = "the encoder is being loaded"
         self.painted = 0
         self.view: View | None = None
         self.progress = ""

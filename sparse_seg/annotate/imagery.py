@@ -21,6 +21,8 @@ OPEN = 4
 """Images that are held open."""
 SMALL = 4096
 """Side of an image that can be read as a whole for a look at it."""
+KEPT = 2
+"""Large images that are held small."""
 SAMPLES = 12
 """Windows of an image that its values of black and white are told from."""
 
@@ -120,7 +122,7 @@ class Imagery:
         return not self._reader.submit(lambda: self._raster(image).has_overviews).result()
 
     def reduce(self, image: str, said: threading.Event | None = None) -> None:
-        """Read a large image once, strip by strip, and keep it small. said: stops it.
+        """Read a large image once, strip by strip, and keep it small; of others, the last. said: stops it.
 
         Other reads go on between the strips. Raises UserError if it cannot be read.
         """
@@ -132,6 +134,8 @@ class Imagery:
             if said is not None and said.is_set():
                 return
             parts.append(self.read(image, top, 0, min(rows, height - top), width, own))
+        while len(self._small) >= KEPT:
+            self._small.pop(next(iter(self._small)), None)
         self._small[image] = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def close(self) -> None:

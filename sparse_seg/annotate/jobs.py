@@ -1,7 +1,9 @@
 """Training and labelling as child processes of the page: the commands of the command line, and no others."""
 
 import csv
+import hashlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -55,8 +57,10 @@ class Jobs:
 
     @property
     def study(self) -> str:
-        """The study of these runs, named by the folder."""
-        return "annotate-" + (re.sub(r"[^\w.-]", "_", nfc(self.state.root.resolve().name)) or "data")
+        """The study of these runs, named by the folder and where it lies: another one of this name is another study."""
+        root = self.state.root.resolve()
+        name = re.sub(r"[^\w.-]", "_", nfc(root.name)) or "data"
+        return f"annotate-{name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:6]}"
 
     def command_of(self, kind: str) -> list[str]:
         """The words of a job's command.

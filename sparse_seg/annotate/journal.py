@@ -94,8 +94,11 @@ class Contents:
         else:
             touched = {change[:4] for change in step.changes}
             for steps in (self.done, self.undone):
-                # Where the numbers of classes are others now, no earlier step means the same.
-                kept = [] if step.classes else [s for s in steps if not touched & {c[:4] for c in s.changes}]
+                kept = [s for s in steps if not touched & {c[:4] for c in s.changes}]
+                if step.classes is not None:
+                    # Where the numbers of classes are others now, no earlier step means the same.
+                    before, after = ([row.name for row in rows] for rows in step.classes)
+                    kept = [s for s in kept if s.classes is None] if after[: len(before)] == before else []
                 steps[:] = kept
 
 

@@ -5,7 +5,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -24,6 +23,8 @@ WINDOW = 256
 """Side of what is mapped at a time, in pixels of the image."""
 MARGIN = 64
 """What the encoder sees around it."""
+PAINTED = 1_000
+"""Windows whose map is held, the last ones; 128 KiB each."""
 MEMORY = 600 * 2**20
 """Bytes of features that are held."""
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1)
@@ -77,7 +78,7 @@ class Maps:
         self.features = Features(probe, network.mean, network.std, None)
         self.multiple = network.size_multiple
         self.fit: Fit | None = None
-        self.painted: dict[Key, Painted] = {}
+        self.painted: OrderedDict[Key, Painted] = OrderedDict()
         self._levels: OrderedDict[Key, tuple[list[Tensor], NDArray[np.bool_]]] = OrderedDict()
         self._held = 0
         self._points: dict[tuple[str, int, int], Tensor] = {}
@@ -87,8 +88,8 @@ class Maps:
 
     def windows(self, image: str) -> list[Key]:
         """All windows of an image."""
-        height, width = self.imagery.size(image)
-        return [(image, i, j) for i in range(-(-height // WINDOW)) for j in range(-(-width // WINDOW))]
+        rows, cols = self._shape(image)
+        return [(image, i, j) for i in range(rows) for j in range(cols)]
 
     def in_view(self, image: str, row: int, col: int, height: int, width: int) -> list[Key]:
         """The windows of a part of an image, those around its middle first."""
@@ -100,16 +101,32 @@ class Maps:
         return sorted(found, key=lambda key: math.hypot(key[1] - middle[0], key[2] - middle[1]))
 
     def ahead(self, image: str, count: int) -> list[Key]:
-        """Windows to map where nobody looks: half of them in an image, half in the others in turn; always the same."""
+        """Windows to map where nobody looks: half of them in an image, half in the others; always the same.
+
+        Each half is a random sample: every window of its images is as likely as every other one.
+        """
         draw = np.random.default_rng(0)
-        each = {}
-        for name in self.imagery.pictures:
-            windows = self.windows(name)
-            each[name] = [windows[k] for k in draw.permutation(len(windows))[:count].tolist()]
-        here = each.pop(image, [])
-        others = [key for turn in zip_longest(*each.values()) for key in turn if key is not None]
+        shapes = {name: self._shape(name) for name in self.imagery.pictures}
+        rows, cols = shapes.pop(image, (0, 1))
+        here = [(image, *divmod(k, cols)) for k in _sample(draw, rows * cols, count)]
+        names, ends = list(shapes), np.cumsum([math.prod(shape) for shape in shapes.values()], dtype=np.int64)
+        others = []
+        for k in _sample(draw, int(ends[-1]), count) if names else []:
+            n = int(np.searchsorted(ends, k, side="right"))
+            name = names[n]
+            others.append((name, *divmod(k - int(ends[n - 1]) if n else k, shapes[name][1])))
         mine = here[: max(count // 2, count - len(others))]
         return [*mine, *others[: count - len(mine)]]
+
+    def mapped(self, image: str | None = None) -> tuple[int, int]:
+        """How many windows of an image or of all are mapped, and how many there are."""
+        done = sum(image in (None, key[0]) for key in list(self.painted))
+        return done, sum(math.prod(self._shape(name)) for name in self.imagery.pictures if image in (None, name))
+
+    def _shape(self, image: str) -> tuple[int, int]:
+        """Windows of an image along its height and its width."""
+        height, width = self.imagery.size(image)
+        return -(-height // WINDOW), -(-width // WINDOW)
 
     def _part(self, key: Key) -> tuple[int, int, int, int]:
         """Row, column, height and width of what is read for a window."""
@@ -233,6 +250,9 @@ class Maps:
         label[~valid] = IGNORE_INDEX
         confidence = (probability.numpy() * 100).round().astype(np.uint8)
         self.painted[key] = Painted(fit.version, label, confidence, np.bincount(label.ravel(), minlength=256))
+        self.painted.move_to_end(key)
+        while len(self.painted) > PAINTED:
+            self.painted.popitem(last=False)
 
     def tile(self, image: str, factor: int, row: int, col: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
         """What is mapped of (256, 256) pixels that begin at (row, col), each of factor × factor of the image's.
@@ -256,11 +276,12 @@ class Maps:
 
     def areas(self, classes: int, image: str | None = None) -> list[int]:
         """Pixels of each class in what is mapped, of one image or all."""
-        counts = np.zeros(256, np.int64)
-        for key, there in list(self.painted.items()):
-            if image in (None, key[0]):
-                counts += there.counts
+        counts = sum(self.counts(image).values(), np.zeros(256, np.int64))
         return [int(n) for n in counts[:classes]]
+
+    def counts(self, image: str | None = None) -> dict[Key, NDArray[np.int64]]:
+        """Window → pixels of each label, of what is mapped of one image or all."""
+        return {key: there.counts for key, there in list(self.painted.items()) if image in (None, key[0])}
 
     def label_at(self, image: str, row: int, col: int) -> int | None:
         """The map's class of a pixel; None where there is none."""
@@ -288,6 +309,12 @@ def _held_out(places: Sequence[tuple[str, int, int]]) -> NDArray[np.bool_]:
     number = {window: k for k, window in enumerate(dict.fromkeys(windows))}
     held = np.array([number[window] % 5 == 4 for window in windows])
     return held if held.sum() >= FEWEST else np.zeros_like(held)
+
+
+def _sample(draw: np.random.Generator, of: int, count: int) -> list[int]:
+    """Some of the numbers below `of`, in random order."""
+    found: list[int] = draw.choice(of, min(of, count), replace=False).tolist()
+    return found
 
 
 def _bytes(levels: Iterable[Tensor]) -> int:

@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
 if (token) history.replaceState(null, "", location.pathname); // it is in a cookie from now on
 let shown = null, picked = 0, chosen = null, base = null, over = null, painted = "", busy = false, again = false;
-let seen = null, coming = false, trained = null, wanted = 0, markers = new Map(), target = null, follow = null, line = Promise.resolve();
+let seen = null, coming = false, trained = null, wanted = 0, markers = new Map(), target = null, lead = true, line = Promise.resolve();
 
 const map = L.map("map", { crs: L.CRS.Simple, attributionControl: false, zoomAnimation: false, fadeAnimation: false,
   doubleClickZoom: false, boxZoom: false, keyboard: false });
@@ -15,6 +15,7 @@ async function act(what, words = {}) { // one after the other, in the order in w
   const said = await (line = line.then(() => fetch("act", { method: "POST", headers, body }).then((r) => r.json())
     .catch(() => ({ error: "the server is gone: start it again, nothing is lost" }))));
   if (what !== "view") $("message").textContent = said.error || "";
+  if (what === "next" || what === "skip") lead = !said.error; // other tabs stay where they are
   if (what !== "view") await refresh();
   return !said.error;
 }
@@ -100,7 +101,7 @@ function points(now) {
     m.addTo(map).getElement().style.background = now.colours[label];
     m.remove_point = remove;
     m.on("contextmenu", remove);
-    m.on("click mouseover dragstart", () => choose(m));
+    m.on("click mouseover dragstart", () => choose(m)).on("mouseout", () => choose(null));
     m.on("dragend", async () => {
       const to = m.getLatLng();
       if (!(await act("move", { image: now.image, row, col, to_row: Math.floor(to.lat), to_col: Math.floor(to.lng) })))
@@ -112,7 +113,7 @@ function points(now) {
 function choose(m) {
   if (chosen && chosen.getElement()) chosen.getElement().classList.remove("chosen");
   chosen = m;
-  m.getElement().classList.add("chosen");
+  if (m) m.getElement().classList.add("chosen");
 }
 function pick(k) {
   picked = k;
@@ -121,16 +122,14 @@ function pick(k) {
 function offer(now) {
   for (const pane of ["probe", "trained"]) map.getPane(pane).style.visibility = now.offered && now.offered.check ? "hidden" : "";
   const place = now.offered && `${now.offered.image}/${now.offered.row}/${now.offered.col}`;
-  if (target && target.place !== place) { target.remove(); target = null; }
-  if (!now.offered) { follow = null; return; }
-  if (now.offered.image !== now.image) { if (follow !== place) { follow = place; go(now.offered.image); } return; }
-  if (!target) {
-    const at = [now.offered.row + 0.5, now.offered.col + 0.5];
-    target = L.circleMarker(at, { radius: 12, color: "#fff", weight: 3, fill: false, interactive: false }).addTo(map);
-    target.place = place;
-    map.setView(at, Math.max(map.getZoom(), now.levels), { animate: false });
-  }
-  follow = place;
+  const here = now.offered && now.offered.image === now.image;
+  if (target && (!here || target.place !== place)) { target.remove(); target = null; }
+  if (!here) { if (now.offered && lead) go(now.offered.image); return; }
+  const at = [now.offered.row + 0.5, now.offered.col + 0.5];
+  if (!target) target = L.circleMarker(at, { radius: 12, color: "#fff", weight: 3, fill: false, interactive: false }).addTo(map);
+  target.place = place;
+  if (lead) map.setView(at, Math.max(map.getZoom(), now.levels), { animate: false });
+  lead = false;
 }
 function go(k) { wanted = (k + shown.images) % shown.images; refresh(); }
 function view() {

@@ -1,9 +1,12 @@
 """What the page shows beside the image, as HTML. Everything out of files is shown as text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sparse_seg.annotate.estimates import Estimate, more_to_halve
 from sparse_seg.annotate.imagery import USUAL
@@ -90,25 +93,34 @@ def _areas(session: Session, image: str) -> str:
         return f"<p>{escape(why)}</p>"
     rows = []
     doing = f"<p>{escape(session.follow.progress)}</p>" if session.follow.progress else ""
-    for title, key in (("image", image), ("folder", "")):
-        now = maps.areas(len(classes), key or None)
-        before = session.before.get(key, [])
-        before += [0] * (len(now) - len(before))
-        total, earlier = sum(now) or 1, sum(before)
+    for title, of in (("image", image), ("folder", None)):
+        counts = maps.counts(of)
+        now = shares_of(counts.values(), len(classes))
         if not sum(now):
             doing = doing or "<p>the map is being made</p>"
             continue
-        rows.append(f"<tr><th colspan=3>{title}</th></tr>")
-        for row, n, was in zip(classes, now, before, strict=False):
-            change = 100 * (n / total - was / earlier) if earlier else 0.0
+        both = counts.keys() & session.before.keys()  # what was mapped meanwhile is no change
+        here, was = (shares_of([c[key] for key in both], len(classes)) for c in (counts, session.before))
+        done, windows = maps.mapped(of)
+        left = "" if done == windows else f", {done} of {windows} windows"
+        rows.append(f"<tr><th colspan=3>{title}{left}</th></tr>")
+        for k, row in enumerate(classes):
+            change, share = 100 * (here[k] - was[k]), 100 * now[k]
             said = f"{change:+.1f}" if abs(change) >= 0.05 else ""
-            bar = f'<span class="bar" style="width:{100 * n / total:.1f}%;background:{hex_colour(row.colour)}"></span>'
+            bar = f'<span class="bar" style="width:{share:.1f}%;background:{hex_colour(row.colour)}"></span>'
             rows.append(
                 f'<tr><td>{escape(row.name)}</td><td class="bars">{bar}</td>'
-                f"<td>{100 * n / total:.1f} % <small>{said}</small></td></tr>"
+                f"<td>{share:.1f} % <small>{said}</small></td></tr>"
             )
     note = "<p><small>shares of what the probe has mapped so far; change since the click</small></p>"
     return f"{doing}<table>{''.join(rows)}</table>{note}"
+
+
+def shares_of(counts: Iterable[NDArray[np.int64]], classes: int) -> list[float]:
+    """Of each class in windows, from their pixels of each label; zeros without any."""
+    pixels = sum(counts, np.zeros(256, np.int64))[:classes]
+    shares: list[float] = (pixels / max(1, pixels.sum())).tolist()
+    return shares
 
 
 def _offer(session: Session) -> str:
@@ -149,21 +161,29 @@ def _checks(session: Session) -> str:
     few = f"Two check points are needed of each class of the map; the figures leave out {', '.join(missing)}."
     need = f"<p>{escape(few)}</p>" if missing else ""
     more = f"<p>Check points: {count}; {more_to_halve(count)} more would halve the intervals (95 %).</p>"
-    return f"{need}<table>{table}</table>{gain}{more}{curve([(n, a) for n, a, _ in session.scores], 0, 1)}"
+    said = {n: (a, half) for n, a, half in session.scores if n <= count}  # one may have been taken back since
+    line = curve([(n, a) for n, (a, _) in sorted(said.items())], 0, 1, [half for _, (_, half) in sorted(said.items())])
+    title = f"<p><small>accuracy, 0 to 100 %, over check points {min(said)} to {max(said)}</small></p>" if line else ""
+    return f"{need}<table>{table}</table>{gain}{more}{title}{line}"
 
 
 def _percent(e: Estimate) -> str:
     return "–" if math.isnan(e.value) else f"{100 * e.value:.1f} ± {100 * e.half:.1f} %"
 
 
-def curve(points: Points, low: float, high: float) -> str:
-    """A line as SVG; "" of fewer than two points."""
+def curve(points: Points, low: float, high: float, halves: Sequence[float] = ()) -> str:
+    """A line as SVG, within a band if `halves` of one are given; "" of fewer than two points."""
     if len(points) < 2:
         return ""
     left, right = points[0][0], points[-1][0]
-    at = [(200 * (x - left) / (right - left or 1), 60 - 60 * (y - low) / (high - low or 1)) for x, y in points]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-    return f'<svg viewBox="-2 -2 204 64"><polyline points="{line}"/></svg>'
+
+    def line(some: Points) -> str:
+        at = [(200 * (x - left) / (right - left or 1), 60 - 60 * (y - low) / (high - low or 1)) for x, y in some]
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+
+    ends = [[(x, min(high, max(low, y + s * h))) for (x, y), h in zip(points, halves, strict=False)] for s in (1, -1)]
+    band = f'<polygon points="{line([*ends[0], *reversed(ends[1])])}"/>' if halves else ""
+    return f'<svg viewBox="-2 -2 204 64">{band}<polyline points="{line(points)}"/></svg>'
 
 
 def _questions(session: Session) -> str:
@@ -195,6 +215,6 @@ def _jobs(session: Session) -> str:
             parts.append(f"<p>{key} {values[-1]:.3f}, epoch {len(line)}</p>{curve(line, min(values), max(values))}")
     if jobs.lines:
         parts.append(f"<pre>{escape(chr(10).join(list(jobs.lines)[-8:]))}</pre>")
-    if jobs.kind == "predict" and not jobs.running:
+    if session.trained is not None and not jobs.running:
         parts.append(f"<p>maps: <code>{escape(str(jobs.maps))}</code></p>")
     return "".join(parts)

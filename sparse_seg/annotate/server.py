@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -34,20 +35,25 @@ def create_app(session: Session, port: int, token: str = "") -> Starlette:
 
     Args:
         session: what it shows.
-        port: that it is served at; with loopback names it is what a request's host must be, unless there is a token.
-        token: that every request must have, in its address or, from then on, in a cookie; "": none is needed.
+        port: that it is served at, which tells its cookie from other pages' of this machine.
+        token: that every request must have, in its address or, from then on, in a cookie; "": none is needed, and the
+            host of every request must be a name of this machine's own.
     """
+    cookie = f"token-{port}"
 
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         host = request.headers.get("host", "")
         # A page of another origin whose name is made to lead here has that name as host.
-        if not token and host not in [f"{name}:{port}" for name in LOOPBACK]:
+        if not token and re.sub(r":\d+$", "", host) not in LOOPBACK:
             return PlainTextResponse("this page is served at 127.0.0.1", 403)
-        given = request.query_params.get("token") or request.cookies.get("token") or ""
+        given = request.query_params.get("token") or request.cookies.get(cookie) or ""
         if token and not hmac.compare_digest(given.encode(), token.encode()):
             return PlainTextResponse("the address needs the token that the terminal shows: ?token=…", 403)
+        # A picture or script that a page of another origin shows comes without an origin. A link may lead here.
+        site, mode = (request.headers.get(f"sec-fetch-{key}") for key in ("site", "mode"))
         origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
+        foreign = site not in (None, "same-origin", "none") and mode != "navigate"
+        if foreign or (origin is not None and origin.partition("://")[2] != host):
             return PlainTextResponse("pages of other origins cannot talk to this one", 403)
         if request.method == "POST" and (origin is None or request.headers.get("x-annotate") != "1"):
             return PlainTextResponse("only the page itself may change something", 403)
@@ -55,8 +61,9 @@ def create_app(session: Session, port: int, token: str = "") -> Starlette:
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         if token and request.query_params.get("token"):
-            response.set_cookie("token", token, httponly=True, samesite="strict")
+            response.set_cookie(cookie, token, httponly=True, samesite="strict")
         return response
 
     async def page(request: Request) -> Response:

@@ -21,9 +21,13 @@ from sparse_seg.errors import UserError
 from sparse_seg.palette import parse_colour
 
 if TYPE_CHECKING:  # they need torch
-    from sparse_seg.annotate.maps import Maps
+    from numpy.typing import NDArray
+
+    from sparse_seg.annotate.maps import Key, Maps
     from sparse_seg.annotate.places import Suggested
 
+CLICKS = ("add", "remove", "move", "undo", "redo")
+"""Requests that may change the points."""
 NEAR = 9
 """Windows of the view that are mapped at once where a next place is asked for."""
 
@@ -43,13 +47,14 @@ class Session:
         self.offered: Suggested | None = None
         self.scores: list[tuple[int, float, float]]
         """After each check point: how many there are, accuracy, and half its interval."""
-        self.before: dict[str, list[int]] = {}
+        self.before: Mapping[Key, NDArray[np.int64]] = {}
+        """Window → pixels of each class, before the last change of the points."""
         self.trouble = ""
         """Why tables cannot be written; "" if they can."""
         self.version = 0
         """Of everything that is not the state's."""
         self._passed: list[tuple[str, int, int]] = []
-        self._nexts = 0
+        self._nexts = sum(state.counts())  # so a page that is opened anew often has its check points, too
         self._draw = np.random.default_rng()
         self._end = threading.Event()
         self._keeper: threading.Thread | None = None
@@ -100,7 +105,11 @@ class Session:
             raise UserError("there is no such request")
         if self.state.read_only and request["do"] != "view":
             raise UserError("the page is read-only")
+        maps = self.follow.maps
+        before = None if maps is None or request["do"] not in CLICKS or request.get("check") else maps.counts()
         act(request)
+        if before is not None:
+            self.before = before
         if request["do"] != "view":
             self.changed()
         self.follow.wake()
@@ -140,12 +149,13 @@ class Session:
 
     def _add(self, q: Mapping[str, Any]) -> None:
         (image, row, col), label, offered = self._pixel(q), whole(q, "label"), self.offered
-        if offered is not None and offered.check and bool(q.get("check")):
+        if bool(q.get("check")):
+            if offered is None or not offered.check or (offered.image, offered.row, offered.col) != (image, row, col):
+                raise UserError("another place is offered by now: nothing is kept of this answer")
             self.state.check(offered.image, offered.row, offered.col, label, offered.predicted, offered.weight)
             self.offered = None
             self._score()
             return
-        self._remember()
         self.state.add(image, row, col, label)
         if offered is not None and offered.image == image and math.hypot(offered.row - row, offered.col - col) < 30:
             self.offered = None
@@ -249,29 +259,25 @@ class Session:
             self.scores.append((found[1], *found[0].accuracy))
             self._kept.write(dict(zip(("checks", "accuracy", "half"), self.scores[-1], strict=True)))
 
-    def _remember(self) -> None:
-        """Keep the areas as they are before a click."""
-        maps, classes = self.follow.maps, len(self.state.classes)
-        if maps is not None:
-            self.before = {"": maps.areas(classes)}
-            self.before |= {image: maps.areas(classes, image) for image in self.state.images}
-
     def wait_until_small(self, image: str) -> None:
         """Have a large image without overviews read once, so that all of it can be seen; returns when it was."""
         with self._lock:
             thread = self._reading.get(image)
             if thread is None:
-                thread = threading.Thread(target=self.state.imagery.reduce, args=(image, self._end), daemon=True)
+                thread = threading.Thread(target=self._reduce, args=(image,), daemon=True)
                 self._reading[image] = thread
                 thread.start()
         thread.join()
+
+    def _reduce(self, image: str) -> None:
+        self.state.imagery.reduce(image, self._end)
+        with self._lock:  # it is read again once others have taken its room
+            self._reading.pop(image, None)
 
     # What goes on meanwhile
 
     def start(self, make: Callable[[], "Maps"]) -> None:
         """Load the encoder, keep the tables written, and let the map follow. make: gives the maps; may raise."""
-        if self.state.read_only:
-            return
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()
         self.follow.start(make)

@@ -220,7 +220,7 @@ class Annotation:
     # The disk
 
     def save(self) -> bool:
-        """Write the tables that changed, each beside and renamed. Returns whether one was written.
+        """Write the tables that changed, each beside and renamed, unless all is read only. Returns whether one was.
 
         A table that another program changed meanwhile is taken in first, and stays as it is while a question about it
         is open.
@@ -229,10 +229,8 @@ class Annotation:
             UserError: it cannot be written.
         """
         with self._lock:
-            if self.read_only:
-                return False
             self._outside.refresh()
-            return self._disk.save(self.questions)
+            return not self.read_only and self._disk.save(self.questions)
 
     def refresh(self) -> bool:
         """Take in what other programs wrote since. Returns whether there was something.

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 import pytest
 from affine import Affine
-from folders import CLASSES, save_tif
+from folders import CLASSES, save_tif, scene
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -42,9 +41,3 @@ def root(tmp_path: Path) -> Path:
     values[:, :, :100] = 0
     save_tif(folder / "images" / "c.tif", values, nodata=0)
     return folder
-
-
-def scene(height: int, width: int) -> np.ndarray:
-    image = np.full((height, width, 3), 40, np.uint8)
-    image[:, width // 2 :] = 210
-    return image + np.random.default_rng(0).integers(0, 12, image.shape, np.uint8)

@@ -117,6 +117,19 @@ def test_a_large_image_without_overviews_is_reduced_once(tmp_path: Path, monkeyp
     assert not seen.read("a", 296, 0, 37, 250, 4)[1][1:].any()
 
 
+def test_of_large_images_without_overviews_the_last_are_held_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparse_seg.annotate.imagery.SMALL", 64)
+    for name in "abc":
+        save_tif(tmp_path / f"{name}.tif", np.zeros((3, 200, 200), np.uint8))
+    seen = Imagery({name: tmp_path / f"{name}.tif" for name in "abc"})
+    for name in "abc":
+        seen.reduce(name)
+    assert [seen.needs_reduction(name) for name in "abc"] == [True, False, False]
+    seen.close()
+
+
 @pytest.mark.parametrize("kind", ["uint16", "float32"])
 def test_more_than_eight_bits_are_stretched_over_what_is_there(tmp_path: Path, kind: str) -> None:
     values = (smooth(200, 200, 4).astype(kind) * 10) + 500

@@ -132,9 +132,38 @@ def test_windows_ahead_are_of_all_images(tmp_path: Path, network: NormalisedNetw
         PIL.Image.fromarray(halves(600, 800)).save(tmp_path / f"{name}.png")
     maps = Maps(Imagery({name: tmp_path / f"{name}.png" for name in ("a", "b", "c")}), network)
     keys = maps.ahead("b", 8)
-    assert [sum(key[0] == name for key in keys) for name in ("a", "b", "c")] == [2, 4, 2]
+    assert [key[0] for key in keys].count("b") == 4
     assert keys == maps.ahead("b", 8)
     assert len(set(maps.ahead("b", 1000))) == 36
+    assert maps.mapped() == (0, 36)
+
+
+def test_windows_ahead_are_a_random_sample_whatever_the_order_of_the_images(
+    tmp_path: Path, network: NormalisedNetwork
+) -> None:
+    paths = {}
+    for k in range(100):
+        paths[f"{k:02d}"] = tmp_path / f"{k:02d}.png"
+        PIL.Image.new("RGB", (512, 512 * (1 + k // 50))).save(paths[f"{k:02d}"])
+    maps = Maps(Imagery(paths), network)
+    keys = maps.ahead("00", 200)
+    mine, others = ([key for key in keys if (key[0] == "00") is here] for here in (True, False))
+    assert len(set(mine)) == 4, "all that the image has"
+    assert len(set(others)) == 196
+    late = sum(int(key[0]) >= 50 for key in others)
+    assert abs(late / 196 - 400 / 596) < 0.12, "the last ones have two thirds of the windows"
+    assert len({key[0] for key in others}) > 75
+
+
+def test_maps_of_the_windows_painted_last_are_held(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparse_seg.annotate.maps.PAINTED", 2)
+    maps.learn(POINTS)
+    maps.paint(maps.windows("a")[:2])
+    maps.learn(POINTS)
+    maps.paint(maps.windows("a")[:1])
+    maps.paint(maps.windows("a")[3:])
+    assert list(maps.painted) == [("a", 0, 0), ("a", 1, 1)]
+    assert maps.mapped("a") == (2, 4)
 
 
 def test_every_class_counts_alike_however_often_it_was_clicked(maps: Maps) -> None:

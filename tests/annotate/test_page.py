@@ -6,6 +6,9 @@ from typing import Any
 
 from browsing import choose_image, opened, rows, served, show, spot, until, wait
 
+from sparse_seg.data.classfile import read_classes
+from sparse_seg.palette import hex_colour
+
 
 def test_clicks_at_any_zoom_are_in_the_file_at_their_pixels(browser: Any, root: Path) -> None:
     with served(root) as (address, _):
@@ -22,6 +25,52 @@ def test_clicks_at_any_zoom_are_in_the_file_at_their_pixels(browser: Any, root: 
                 page.mouse.click(*spot(page, row, col))
                 expected.append([name, str(row), str(col), ["Water", "Land", "Road"][k]])
                 until(lambda: rows(root), expected)
+        page.close()
+
+
+def test_wheel_and_drag_move_the_view_and_clicks_still_hit_their_pixels(browser: Any, root: Path) -> None:
+    with served(root) as (address, _):
+        page = opened(browser, address)
+        choose_image(page, "b")
+        show(page, 250, 300, 2)
+        page.mouse.move(*spot(page, 250, 300))
+        page.mouse.wheel(0, -200)
+        wait(page, "() => map.getZoom() > 2")
+        before = page.evaluate("() => map.getCenter()")
+        x, y = spot(page, 250, 300)
+        page.mouse.down()
+        page.mouse.move(x - 60, y - 40, steps=5)
+        page.mouse.up()
+        wait(page, "c => map.getCenter().lat > c.lat && map.getCenter().lng > c.lng", before)
+        still = "setTimeout(() => done(at.equals(map.getCenter())), 500)"
+        wait(page, f"() => new Promise(done => {{ const at = map.getCenter(); {still}; }})")  # it goes on for a moment
+        page.keyboard.press("2")
+        page.mouse.click(*spot(page, 260, 310))
+        until(lambda: rows(root), [["b", "260", "310", "Land"]])
+        page.mouse.wheel(0, 3000)
+        wait(page, "() => map.getZoom() === 0")
+        page.mouse.click(*spot(page, 100, 80))
+        until(lambda: len(rows(root)), 2)
+        _, row, col, _ = rows(root)[1]
+        assert abs(int(row) - 100) <= 4, "one pixel of the screen is four of the image"
+        assert abs(int(col) - 80) <= 4
+        page.close()
+
+
+def test_keys_and_a_filter_lead_through_the_images(browser: Any, root: Path) -> None:
+    with served(root) as (address, _):
+        page = opened(browser, address)
+        for key, name in (("]", "b"), ("]", "c"), ("]", "a"), ("[", "c"), ("]", "a")):
+            page.keyboard.press(key)
+            wait(page, "name => shown.name === name", name)
+        page.mouse.click(*spot(page, 100, 100))
+        until(lambda: len(rows(root)), 1)
+        assert page.locator("#images li:visible").count() == 3
+        page.check("#without")
+        until(lambda: page.locator("#images li:visible").all_inner_texts(), ["b 0", "c 0"])
+        for button, name in (("#following", "b"), ("#following", "c"), ("#following", "b"), ("#previous", "c")):
+            page.click(button)
+            wait(page, "name => shown.name === name", name)
         page.close()
 
 
@@ -87,7 +136,46 @@ def test_names_are_text_and_classes_are_edited_in_the_page(browser: Any, root: P
         assert page.locator("#images img").count() == 0
         assert asked == ["prompt"]
         until(lambda: "Sand" in (root / "classes.yaml").read_text())
+        page.mouse.click(*spot(page, 100, 100))
+        page.click("[data-rename='1']")
+        until(lambda: page.inner_text("#message"), "there is a class <b>Sand</b> already")
+        page.fill("[data-colour='0']", "#123456")
+        wait(page, "() => shown.colours[0] === '#123456'")
+        until(lambda: {"#123456", "Water"} <= set(read(root)))
+        for key, places in (("1", 2), ("2", 1)):
+            page.keyboard.press(key)
+            for k in range(places):
+                page.mouse.click(*spot(page, 140 + 20 * k, 20 * int(key) + 100))
+        wait(page, "() => shown.points.length === 4")
+        (rare,) = [row for row in page.locator("#classes tr").all_inner_texts() if "rarest" in row]
+        assert "Road" in rare
         page.close()
+
+
+def test_delete_is_of_the_point_under_the_pointer(browser: Any, root: Path) -> None:
+    with served(root) as (address, _):
+        page = opened(browser, address)
+        show(page, 200, 150, 1)
+        page.mouse.click(*spot(page, 180, 100))
+        wait(page, "() => document.querySelectorAll('.point').length === 1")
+        x, y = spot(page, 180, 100)
+        page.mouse.move(x + 1, y)
+        wait(page, "() => document.querySelector('.point.chosen')")
+        page.mouse.move(x + 60, y)
+        wait(page, "() => !document.querySelector('.point.chosen')")
+        page.keyboard.press("Delete")
+        page.mouse.move(x, y)
+        wait(page, "() => document.querySelector('.point.chosen')")
+        until(lambda: len(rows(root)), 1)
+        page.keyboard.press("Delete")
+        until(lambda: len(rows(root)), 0)
+        page.close()
+
+
+def read(root: Path) -> list[str]:
+    """Names and colours of classes.yaml."""
+    classes = read_classes(root / "classes.yaml")
+    return [*classes.names, *map(hex_colour, classes.colours)]
 
 
 def test_two_tabs_and_another_program_see_each_other(browser: Any, root: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from browsing import WAIT, choose_image, opened, place_some, rows, served, spot, until, wait
-from folders import save_tif
+from folders import save_tif, scene
 
 from sparse_seg.classes import Classes
 from sparse_seg.raster.readers import open_raster
@@ -35,6 +35,15 @@ def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: P
         before = page.evaluate("shown.painted")
         page.mouse.click(*spot(page, 450, 300))
         wait(page, "n => shown.painted > n", before)
+        opacity = "() => [...document.querySelectorAll('.leaflet-probe-pane .leaflet-layer')].map(l => l.style.opacity)"
+        page.evaluate("() => { $('opacity').value = 20; $('opacity').dispatchEvent(new Event('input')); }")
+        until(lambda: page.evaluate(opacity)[-1], "0.2")
+        page.keyboard.press("c")
+        wait(page, "() => document.querySelector('.leaflet-probe-pane img[src*=\"confidence/\"]')")
+        page.keyboard.press("c")
+        wait(page, "() => document.querySelector('.leaflet-probe-pane img[src*=\"map/\"]')")
+        other = opened(browser, address)
+        choose_image(other, "c")
         page.keyboard.press("n")
         wait(page, "() => shown.offered && !shown.offered.check")
         assert re.search(r"(Water|Land)( or (Water|Land)\?|, says the map:) \d+( to \d+)? %", page.inner_text("#offer"))
@@ -48,6 +57,8 @@ def test_the_map_follows_next_leads_and_check_points_score(browser: Any, root: P
         until(lambda: len(rows(root, "checks.csv")), 1)
         assert len(rows(root)) == 7, "a check point is not trained on"
         wait(page, "() => document.querySelector('#checks').textContent.includes('would halve')")
+        assert other.evaluate("() => shown.name") == "c", "another tab is not led away"
+        other.close()
         page.close()
 
 
@@ -121,20 +132,42 @@ def test_bands_and_contrast_are_chosen_in_the_page_and_learned_from(browser: Any
 
 
 @pytest.mark.slow
-def test_a_training_is_started_followed_and_stopped(browser: Any, root: Path) -> None:
-    small = ["data.size=64", "data.batch_size=2", "trainer=cpu", "trainer.max_epochs=40"]
+def test_from_jpegs_to_the_maps_of_a_training_by_the_page_alone(browser: Any, tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    root.mkdir()
+    for name in "ab":
+        PIL.Image.fromarray(scene(500, 600)).save(root / f"{name}.jpg")
+    small = ["data.size=64", "data.batch_size=2", "trainer=cpu", "trainer.max_epochs=12"]
     with served(root, "--train", *small) as (address, _):
         page = opened(browser, address)
-        choose_image(page, "b")
+        names = iter(["Water", "Land"])
+        page.on("dialog", lambda dialog: dialog.accept(next(names)))
+        for k in (1, 2):
+            page.click("[data-new-class]")
+            wait(page, "n => shown.names.length === n", k)
         place_some(page)
-        until(lambda: len(rows(root)), 6)
-        with (root / "points.csv").open("a") as file:  # a fifth of a class's points validates
-            file.writelines(f"b,{10 + k},{10 + 400 * (k % 2)},{['Water', 'Land'][k % 2]}\n" for k in range(8))
-        wait(page, "() => shown.points.length === 14")
+        for k in range(8):  # a fifth of a class's points validates
+            page.keyboard.press(str(1 + k % 2))
+            page.mouse.click(*spot(page, 100 + 20 * k, 40 + 400 * (k % 2)))
+        until(lambda: len(rows(root)), 14)
         wait(page, "() => document.querySelector('#areas').textContent.includes('%')")
         assert "experiment=best" in page.inner_text("#jobs code")
         page.click("#jobs [data-do=train]")
         wait(page, "() => document.querySelector('#jobs').textContent.includes('epoch 2')")
         page.click("#jobs [data-do=stop]")
         wait(page, "() => document.querySelector('#jobs').textContent.includes('stopped')")
+        assert "maps:" not in page.inner_text("#jobs")
+        page.click("#jobs [data-do=train]")
+        wait(page, "() => document.querySelector('#jobs').textContent.includes('goes on after epoch')")
+        wait(page, "() => document.querySelector('#jobs').textContent.includes('write maps: done')")
+        assert f"maps:\n{root.resolve() / 'maps'}" in page.inner_text("#jobs")
+        page.wait_for_selector('img[src*="trained/"].leaflet-tile-loaded', timeout=WAIT)
+        assert page.is_visible("#compare")
+        page.close()
+    maps = sorted(p.name for p in (root / "maps").iterdir())
+    assert maps == ["a.png", "a_confidence.png", "areas.csv", "b.png", "b_confidence.png", "classes.yaml"]
+    with served(root, "--train", *small) as (address, _):
+        page = opened(browser, address)
+        page.wait_for_selector('img[src*="trained/"].leaflet-tile-loaded', timeout=WAIT)
+        assert "maps:" in page.inner_text("#jobs"), "after a restart, too"
         page.close()

@@ -20,6 +20,15 @@ def test_others_cannot_talk_to_the_page(root: Path) -> None:
         for headers in (*foreign, {"Origin": own["Origin"]}, {"X-Annotate": "1"}):
             assert asked(address, "/act", click, **headers)[0] == 403, headers
         assert asked(address, "/state/0", Host="evil.example")[0] == 403
+        assert asked(address, "/state/0", Host="evil.example:8484")[0] == 403
+        assert asked(address, "/state/0", Host="localhost")[0] == 200, "port 80"
+        led = {"Host": "localhost:9000", "Origin": "http://localhost:9000", "X-Annotate": "1"}
+        assert asked(address, "/act", {"do": "undo"}, **led)[0] == 200, "ssh -L 9000:localhost:8484"
+        picture = "/map/0/0/0/0/0"
+        for site in ("cross-site", "same-site"):  # another port of this machine is of the same site
+            assert asked(address, picture, **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"})[0] == 403
+        assert asked(address, "/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})[0] == 200
+        assert asked(address, picture, **{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors"})[0] == 204
         assert asked(address, "/events", Origin=evil)[0] == 403
         for path in ("/static/../state.py", "/static/%2e%2e%2fstate.py", "/static/state.py", "/etc/passwd"):
             assert asked(address, path)[0] == 404, path
@@ -46,7 +55,8 @@ def test_another_host_needs_the_token(root: Path) -> None:
         assert asked(address, "/state/0")[0] == 403
         assert asked(address, "/state/0?token=wrong")[0] == 403
         assert asked(address, f"/state/0?token={token}")[0] == 200
-        own = {"Origin": address.rstrip("/"), "X-Annotate": "1", "Cookie": f"token={token}"}
+        cookie = f"token-{address.rstrip('/').rpartition(':')[2]}={token}"
+        own = {"Origin": address.rstrip("/"), "X-Annotate": "1", "Cookie": cookie}
         code, why = asked(address, "/act", {"do": "add", "image": 0, "row": 1, "col": 1, "label": 0}, **own)
         assert (code, "read-only" in why) == (400, True)
 
@@ -67,6 +77,25 @@ def test_what_stops_the_start_is_said_in_the_terminal(root: Path, tmp_path: Path
         taken.listen()
         code, said = command(str(root), "--port", str(taken.getsockname()[1]))
     assert (code, "--port" in said) == (1, True)
+
+
+def test_the_extra_is_named_where_it_is_missing(root: Path) -> None:
+    program = """
+import sys
+sys.modules["xstatic.pkg.leaflet"] = None
+from sparse_seg.annotate.__main__ import main
+sys.exit(main([sys.argv[1], "--no-browser"]))
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", program, str(root)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=env)
+    assert (done.returncode, "pip install -e '.[annotate]'" in done.stderr) == (1, True)
+
+
+def test_the_page_has_few_lines_of_its_own() -> None:
+    lines = (ROOT / "sparse_seg" / "annotate" / "page.js").read_text().splitlines()
+    assert len(lines) < 200
+    assert max(map(len, lines)) < 180
 
 
 def test_an_image_that_cannot_be_read_is_named_in_the_page(browser: Any, root: Path) -> None:

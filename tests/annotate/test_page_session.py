@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from sparse_seg.annotate.places import Suggested
 from sparse_seg.annotate.session import Session
 from sparse_seg.annotate.state import Annotation
 from sparse_seg.classes import Classes
+from sparse_seg.errors import UserError
 from sparse_seg.predict.areas import areas, areas_csv
 from sparse_seg.raster.readers import open_raster
 from sparse_seg.raster.write import new_map
@@ -53,6 +55,12 @@ class Reading:
 
     def areas(self, classes: int, image: str | None = None) -> list[int]:
         return [100] * classes
+
+    def counts(self, image: str | None = None) -> dict[tuple[str, int, int], np.ndarray]:
+        return {(image or "a", 0, 0): np.full(256, 100)}
+
+    def mapped(self, image: str | None = None) -> tuple[int, int]:
+        return 1, 4
 
     def label_at(self, image: str, row: int, col: int) -> int | None:
         return 0
@@ -96,6 +104,81 @@ def test_the_curve_of_scores_is_there_after_a_restart(root: Path) -> None:
         assert "<polyline" in panels(session, "b")["checks"]
         session.end()
     assert curves[0] == curves[1]
+
+
+def test_an_answer_to_a_check_point_that_is_no_longer_asked_about_is_refused(session: Session) -> None:
+    answer = {"do": "add", "image": 1, "row": 10, "col": 20, "label": 1, "check": True}
+    for offered in (None, Suggested("b", 10, 20, ""), Suggested("b", 11, 20, "", True, 0, 1.0)):
+        session.offered = offered
+        with pytest.raises(UserError, match="another place is offered"):
+            session.act(answer)
+        assert session.offered == offered
+    assert not any(session.state.points.values())
+    assert not any(session.state.checks.values())
+    session.offered = Suggested("b", 10, 20, "", True, 0, 1.0)
+    session.act(answer)
+    assert session.state.checks["b"][10, 20].label == 1
+
+
+def test_a_score_that_was_taken_back_leaves_the_curve(session: Session) -> None:
+    maps: Any = Reading()
+    session.follow.maps = maps
+    for k in range(9):
+        session.offered = Suggested("b", 10 * k, 20, "", True, k % 3, 1.0)
+        session.act({"do": "add", "image": 1, "row": 10 * k, "col": 20, "label": k % 3, "check": True})
+    shown = panels(session, "b")["checks"]
+    assert "over check points 2 to 9" in shown
+    assert "<polygon" in shown, "the interval"
+    session.act({"do": "undo"})
+    assert "over check points 2 to 8" in panels(session, "b")["checks"]
+
+
+def test_the_change_of_areas_is_of_what_was_mapped_before_the_last_change(session: Session) -> None:
+    def counts(*pixels: int) -> np.ndarray:
+        return np.array([*pixels, *[0] * (256 - len(pixels))])
+
+    there = {("b", 0, 0): counts(50, 50, 0)}
+    maps: Any = Reading()
+    maps.counts = lambda image=None: dict(there)
+    maps.fit = True
+    session.follow.maps = maps
+    session.act({"do": "add", "image": 1, "row": 3, "col": 4, "label": 0})
+    there["b", 0, 0], there["b", 0, 1] = counts(75, 25, 0), counts(0, 0, 100)
+    shown = panels(session, "b")["areas"]
+    assert "37.5 % <small>+25.0</small>" in shown
+    assert "12.5 % <small>-25.0</small>" in shown
+    assert "50.0 % <small></small>" in shown, "it was not mapped before"
+    assert "image, 1 of 4 windows" in shown
+    for words in ({"row": 9_999}, {"row": 8, "label": 77}):
+        with pytest.raises(UserError):
+            session.act({"do": "add", "image": 1, "row": 3, "col": 4, "label": 0} | words)
+    assert panels(session, "b")["areas"] == shown, "what was refused changes nothing"
+    session.act({"do": "undo"})
+    assert "+25.0" not in panels(session, "b")["areas"]
+
+
+def test_a_page_that_only_looks_has_a_map_and_sees_what_others_write(root: Path) -> None:
+    state = Annotation(root, read_only=True)
+    session = Session(state, Jobs(state, "resnet18", "null"))
+    maps: Any = Reading()
+    session.start(lambda: maps)
+    (root / "points.csv").write_text("image,row,col,class\nb,1,1,Water\nb,1,300,Land\n")
+    until(lambda: maps.learned[-1:], [2])
+    assert state.counts() == [1, 1, 0]
+    session.end()
+    assert sorted(p.name for p in root.iterdir()) == ["classes.yaml", "images", "points.csv"]
+
+
+def test_two_folders_of_one_name_have_studies_of_their_own(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    shutil.copytree(root, tmp_path / "other" / "data")
+    studies = set()
+    for folder in (root, tmp_path / "other" / "data"):
+        state = Annotation(folder, read_only=True)
+        studies.add(Jobs(state, "resnet18", "null").study)
+        state.close()
+    assert len(studies) == 2
+    assert all(re.fullmatch("annotate-data-[0-9a-f]{6}", study) for study in studies)
 
 
 def test_tables_that_a_full_disk_refuses_are_asked_about_and_written_later(

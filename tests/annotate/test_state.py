@@ -15,6 +15,7 @@ from sparse_seg.annotate.state import Annotation
 from sparse_seg.data.classfile import read_classes
 from sparse_seg.data.folder import folder
 from sparse_seg.errors import UserError
+from sparse_seg.palette import hex_colour
 
 
 @pytest.fixture
@@ -311,6 +312,28 @@ def test_classes_that_another_program_turns_round_keep_their_points(root: Path) 
     page.answer("classes.yaml", False)
     page.save()
     assert read_classes(root / "classes.yaml").names == ("Road", "Land", "Water")
+
+
+def test_colours_that_another_program_changes_leave_clicks_to_be_undone(root: Path) -> None:
+    page = Annotation(root)
+    page.add("a", 1, 1, 0)
+    page.add_class("Sand")
+    page.add("a", 2, 2, 1)
+    page.save()
+    path = root / "classes.yaml"
+    path.write_text(path.read_text().replace(hex_colour(page.classes[0].colour), "#123456"))
+    page.save()
+    assert page.classes[0].colour == (0x12, 0x34, 0x56)
+    page.undo()
+    page.undo()
+    assert not any(page.points.values())
+    with pytest.raises(UserError, match="nothing to undo"):
+        page.undo()
+    assert page.classes[0].colour == (0x12, 0x34, 0x56)
+    assert [row.name for row in page.classes][3:] == ["Sand"], "which would bring the old colour back"
+    page.redo()
+    assert (1, 1) in page.points["a"]
+    page.close()
 
 
 def test_columns_that_the_page_does_not_write_are_kept_beside(root: Path) -> None:
