@@ -95,8 +95,9 @@ class Probe(nn.Module):
         return [level for level in self.encoder(image)[1:] if level.shape[1]]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised image (B, bands, H, W) → logits (B, classes, H, W)."""
-        return self.logits(self.levels(image))
+        """Normalised image (B, bands, H, W) → logits (B, classes, H, W); in float32, as the layer was solved for."""
+        with torch.autocast(image.device.type, enabled=False):
+            return self.logits(self.levels(image.to(self.weight.dtype)))
 
     def logits(self, levels: Sequence[Tensor]) -> Tensor:
         """What `levels` gave → logits (B, classes, H, W)."""
@@ -194,7 +195,7 @@ def held_out(groups: Sequence[tuple[int, int]], fraction: float = 0.2) -> np.nda
 
     Args:
         groups: image and class of each pixel.
-        fraction: the share; of a group of one or two none is held out.
+        fraction: the share, 1 ÷ n; of a group of fewer than n none is held out.
 
     Returns:
         (N,) bool.

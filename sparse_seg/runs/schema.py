@@ -68,6 +68,8 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"data.crop={crop} {problem}")
         if crop > size:
             raise UserError(f"data.crop={crop} must be at most data.size={size}, which it is cut from")
+        if str(cfg.method.get("_target_")).endswith(".ProbeTask"):
+            raise UserError(f"data.crop={crop} cuts what a network trains on, and method=probe reads whole images")
     _whole(cfg.data, "batch_size", least=1, prefix="data.")
     _whole(cfg.data, "num_workers", least=0, prefix="data.")
     fraction = cfg.data.val_fraction

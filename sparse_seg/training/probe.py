@@ -13,7 +13,7 @@ from sparse_seg.networks.features import Features
 from sparse_seg.networks.probe import Fit, Probe, solve
 from sparse_seg.training.prior import Gathered, gather, kept_in, readable_encoder
 from sparse_seg.training.shares import RunningShares, Shares
-from sparse_seg.training.task import Batch, SegmentationTask
+from sparse_seg.training.task import Batch, SegmentationTask, found_out
 
 
 def probe_on(network: nn.Module, classes: int, allow_random: bool, word: str) -> NormalisedNetwork:
@@ -94,6 +94,8 @@ class ProbeTask(SegmentationTask):
         self._features: Features | None = None
         self._gathered: Gathered | None = None
         self._fit: Fit | None = None
+        self._found: dict[str, Any] = {}
+        """What a run that was interrupted after its epoch had found out."""
 
     def use_shares(self, shares: Shares) -> None:
         """As for every method. Raises UserError for shares that follow a network while it learns."""
@@ -151,5 +153,12 @@ class ProbeTask(SegmentationTask):
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        fit = self._fit
-        return {} if fit is None else {"strength": fit.strength, "features_seconds": round(fit.seconds, 1)}
+        return self._found if self._fit is None else found_out(self._fit)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["found"] = self.circumstances
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._found = checkpoint.get("found", {})

@@ -16,12 +16,18 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from sparse_seg import metrics
 from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.errors import UserError
+from sparse_seg.networks.probe import Fit
 from sparse_seg.training.scores import Score, numbers_of
 from sparse_seg.training.shares import RunningShares, Shares
 
 Batch = Mapping[str, Tensor]
 SEEN = 4
 """Stride of the pixels that `RunningShares` follow."""
+
+
+def found_out(fit: Fit) -> dict[str, Any]:
+    """What result.json says of a probe that was solved for."""
+    return {"strength": fit.strength, "features_seconds": round(fit.seconds, 1)}
 
 
 def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -263,8 +269,11 @@ class SegmentationTask(L.LightningModule):
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """What a method found out that belongs into result.json: plain values."""
-        return {}
+        """What a method found out that belongs into result.json: plain values. Of a probe that estimated the shares,
+        the strength of its L2 term and the seconds that reading its features took.
+        """
+        fit = None if self.shares is None else self.shares.probe
+        return {} if fit is None else found_out(fit)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.scored_epoch is not None and self.scored_epoch <= self.current_epoch:  # this epoch was not validated

@@ -255,6 +255,12 @@ def test_two_views_reach_training_batches_alone(build):
         build(views=3)
 
 
+def test_crops_are_for_training_and_whole_images_validate(build):
+    data = build(size=16, crop=8)
+    assert next(iter(data.train_dataloader()))["image"].shape[-2:] == (8, 8)
+    assert next(iter(data.val_dataloader()))["image"].shape[-2:] == (16, 16)
+
+
 def test_bad_points_of_a_file_can_be_left_out(build, tmp_path: Path):
     (tmp_path / "p.csv").write_text("image,x,y,label\n1/image 0,3,4,Land\n1/image 0,99,0,Land\nnowhere,0,0,Land\n")
     with pytest.raises(UserError, match=r"line 3: x=99, y=0 [^$]*data\.on_bad_point=skip"):

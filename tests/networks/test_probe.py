@@ -40,6 +40,14 @@ def test_the_first_features_are_the_pixel_and_what_lies_around_it(probe: Probe) 
     torch.testing.assert_close(found[6:9], around.std(1, unbiased=False))
 
 
+def test_a_map_is_that_of_32_bits_whatever_surrounds_it(probe: Probe) -> None:
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        plain = probe(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(probe(image), plain)
+
+
 def test_the_encoder_stays_as_it_is(probe: Probe) -> None:
     before = {k: v.clone() for k, v in probe.encoder.state_dict().items()}
     probe.train()
@@ -62,6 +70,19 @@ def test_the_layer_is_that_of_scikit_learn() -> None:
     other = LogisticRegression(C=1 / (0.02 * len(labels)), max_iter=5_000, tol=1e-9).fit(scaled, labels)
     said = (features @ weight.T + bias).softmax(1).numpy()
     np.testing.assert_allclose(said, other.predict_proba(scaled), atol=2e-3)
+
+
+def test_the_layer_does_not_depend_on_the_number_of_threads() -> None:
+    features, labels = points(5_000, 200)
+    threads = torch.get_num_threads()
+    try:
+        layers = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            layers.append(solve(features, labels, 3, 0.02))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(*layers, rtol=1e-5, atol=1e-6)
 
 
 def test_offsets_are_what_the_layer_need_not_learn() -> None:

@@ -14,6 +14,7 @@ import sparse_seg as ss
 from sparse_seg.classes import Classes
 from sparse_seg.networks.trained import Trained, load_trained
 from sparse_seg.predict import __main__ as command
+from sparse_seg.predict.device import network_on
 
 CPU = {"device": "cpu", "precision": "32"}
 
@@ -39,6 +40,22 @@ def bright(**how: object) -> ss.Predictor:
     classes = Classes(("dark", "bright"), ((0, 0, 0), (255, 255, 0)))
     trained = Trained(Brightness(), classes, size=32, bands=None, scale=None, epoch=None)
     return ss.Predictor(trained, **CPU, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "expected"),
+    [("32", True, torch.float32), ("bf16", False, torch.bfloat16), ("auto", True, torch.bfloat16),
+     ("auto", False, torch.float32)],
+)  # fmt: skip
+def test_weights_lie_channels_last_and_auto_is_what_the_device_has(
+    precision: str, native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparse_seg.predict.device.native_precision", lambda _: "bf16-mixed" if native else "32-true")
+    layer = nn.Conv2d(4, 8, 3)
+    said = network_on(layer, torch.device("cpu"), precision)(torch.rand(1, 4, 16, 16))
+    assert said.dtype == expected
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+    assert said.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (1, 1), (40, 150), (130, 70)])

@@ -49,6 +49,7 @@ def refused(*words: str, cwd: Path, data: Words = SYNTHETIC) -> str:
         (("data.size=16",), "data.size=16 must be an integer of at least 32"),
         (("data.crop=48",), "data.crop=48 must be a multiple of 32 (U-Net halves it five times): 32 or 64"),
         (("data.crop=64",), "data.crop=64 must be at most data.size=32, which it is cut from"),
+        (("data.size=64", "data.crop=32", "method=probe"), "data.crop=32 cuts what a network trains on"),
         (("data.crop=half",), "data.crop='half' must be an integer of at least 32 or 'null'"),
         (("data.batch_size=0",), "data.batch_size=0 must be a positive integer"),
         (("data.val_fraction=1.5",), "data.val_fraction=1.5 must be a number between 0 and 1"),

@@ -135,6 +135,17 @@ def test_a_killed_run_goes_on_with_the_shares_that_it_had(tmp_path, method):
     assert any(row["points"] != row["estimated"] for row in rows)
 
 
+def test_a_probe_that_was_killed_before_its_result_says_what_it_found(tmp_path):
+    words = (*WORDS, "data.num_workers=0", "method=probe", "method.allow_random=true", "trainer.max_epochs=1")
+    (tmp_path / "fate").write_text("SIGKILL 0")
+    assert warm_train(*words, cwd=tmp_path).code == -9
+    (tmp_path / "fate").unlink()
+    ended = warm_train(*words, cwd=tmp_path)
+    assert (ended.code, "goes on after epoch 1 of 1" in ended.out) == (0, True), ended.err
+    assert result(tmp_path)["strength"] > 0
+    assert result(tmp_path)["features_seconds"] >= 0
+
+
 CUT = {"broken": [], "cut": ["last.ckpt"], "damaged": ["last.ckpt", "previous.ckpt"]}
 
 

@@ -131,7 +131,7 @@ def test_a_run_with_a_teacher_saves_it(tmp_path: Path) -> None:
 
 
 def test_a_probe_is_one_word_and_predicts(tmp_path: Path) -> None:
-    words = (*TINY[:-1], "logger=none", "callbacks.panels=null", "data.source.images=8", "points=20")
+    words = (*TINY[:-1], "data.source.images=8", "points=20")
     refused = train(*words, "method=probe", cwd=tmp_path)
     assert refused.code == 1
     assert "method=probe with model.encoder_weights=null" in refused.err
@@ -139,6 +139,9 @@ def test_a_probe_is_one_word_and_predicts(tmp_path: Path) -> None:
     folder, result = trained(*words, "method=probe", "method.allow_random=true", "prior=estimated", cwd=tmp_path)
     assert (result["method"], result["epochs"]) == ("probe", 1)
     assert result["strength"] > 0
+    assert result["features_seconds"] >= 0
+    assert {"panel.png", "shares.png"} <= {p.name for p in (folder / "panels").iterdir()}
+    assert list(folder.glob("events.out.tfevents*"))
     network = sparse_seg.load(folder).trained.network.network
     assert type(network).__name__ == "Probe"
     assert network.weight.abs().sum() > 0

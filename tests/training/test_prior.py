@@ -35,7 +35,7 @@ def test_expectation_maximisation_finds_the_shares_of_a_mixture(shares: list[flo
     _, density = gaussians(shares, 200_000, seed=0)
     own = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     posterior = density * own / (density * own).sum(1, keepdim=True)
-    found = expectation_maximisation(posterior, own, steps=500)
+    found = expectation_maximisation(posterior, own)
     np.testing.assert_allclose(found, shares, atol=0.01)
 
 
@@ -149,6 +149,8 @@ def test_a_run_writes_its_shares_and_is_another_run_than_without(tmp_path: Path)
     assert not (plain / "shares.csv").exists()
     assert (result["prior"], result["method"]) == ("estimated", "points")
     assert ",prior=estimated," in folder.name
+    assert result["strength"] > 0
+    assert result["features_seconds"] >= 0
     assert "prior" not in plain.name
     with (folder / "shares.csv").open(newline="") as f:
         rows = list(csv.DictReader(f))
