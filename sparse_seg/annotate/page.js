@@ -33,6 +33,7 @@ async function refresh() {
 }
 function draw(now) {
   const same = shown && shown.image === now.image, other = !same || shown.look !== now.look;
+  if (!shown) lead = Boolean(now.offered); // a page that is opened anew goes to the place that is asked about
   shown = now;
   $("title").textContent = now.name + (now.read_only ? " (read-only)" : "");
   const colouring = document.activeElement && document.activeElement.type === "color";

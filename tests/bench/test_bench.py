@@ -65,7 +65,7 @@ def test_overhead_losses_and_epoch_come_out_as_positive_seconds(tmp_path: Path) 
 def test_probe_shares_and_map_come_out_as_positive_seconds(tmp_path: Path) -> None:
     data = build_data(TINY, tmp_path)
     rows = [row for section in (probe_run, step_with_shares, maps) for row in section(TINY, data, tmp_path)]
-    assert [row.what[:3] for row in rows] == ["(i)", "(i)", "(j)", "(k)"]
+    assert [row.what[:3] for row in rows] == ["(i)", "(i)", "(i)", "(j)", "(k)"]
     assert all(row.value > 0 for row in rows)
     assert len(list((tmp_path / "features").iterdir())) == TINY.run_images
 
