@@ -165,7 +165,7 @@ def test_from_jpegs_to_the_maps_of_a_training_by_the_page_alone(browser: Any, tm
         assert page.is_visible("#compare")
         page.close()
     maps = sorted(p.name for p in (root / "maps").iterdir())
-    assert maps == ["a.png", "a_confidence.png", "areas.csv", "b.png", "b_confidence.png", "classes.yaml"]
+    assert maps == ["a.confidence.png", "a.png", "areas.csv", "b.confidence.png", "b.png"]
     with served(root, "--train", *small) as (address, _):
         page = opened(browser, address)
         page.wait_for_selector('img[src*="trained/"].leaflet-tile-loaded', timeout=WAIT)
