@@ -28,7 +28,7 @@ from sparse_seg.predict.predictor import Predictor
 from sparse_seg.raster.readers import import_rasterio
 from sparse_seg.tensors import to_float
 from sparse_seg.training.prior import estimate, gather
-from sparse_seg.training.shares import Shares
+from sparse_seg.training.shares import RunningShares, Shares
 from sparse_seg.training.task import SegmentationTask
 
 
@@ -43,7 +43,7 @@ def probe_run(plan: Plan, data: SparsePointsDataModule, folder: Path) -> list[Ro
     )
     images.setup()
     torch.manual_seed(0)
-    network = create("probe", plan.encoder, None, classes=len(LAND_COVER)).eval()
+    network = create("probe", plan.probe_encoder, None, classes=len(LAND_COVER)).eval()
     seconds = [_probe_once(network, images, folder / "features") for _ in range(2)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return [
@@ -64,32 +64,40 @@ def _probe_once(network: NormalisedNetwork, data: SparsePointsDataModule, folder
     with torch.no_grad():
         shown = itertools.chain((image for _, image, _, _ in data.training_examples()), data.validation_arrays()[0])
         for image in shown:
-            probe.logits([level[None] for level in features(to_float(image))]).argmax(1)
+            probe.logits([level[None] for level in features(to_float(image))]).max(1)
     return time.perf_counter() - started
 
 
 def step_with_shares(plan: Plan, data: SparsePointsDataModule, folder: Path) -> list[Row]:
-    """(j) A training step with logits moved by shares against one without, in turn, on one batch; bare steps."""
-    batch, steps = next(iter(data.train_dataloader())), {}
-    for moved in (True, False):
+    """(j) A training step with logits moved by shares against one without, in turn, on one batch; bare steps.
+
+    Once with shares that are known before training, once with those that follow the network.
+    """
+    count, classes = len(data.train_indices), len(LAND_COVER)
+    own = torch.full((count, classes), 1 / classes, dtype=torch.float64)
+    ground = torch.arange(1.0, classes + 1).double().expand(count, classes) / sum(range(1, classes + 1))
+    batch, names, steps = next(iter(data.train_dataloader())), [str(k) for k in range(count)], {}
+    for kind in (Shares, RunningShares, None):
         task = build_task(plan)
-        if moved:
-            count, classes = len(data.train_indices), len(LAND_COVER)
-            own = torch.full((count, classes), 1 / classes, dtype=torch.float64)
-            ground = torch.arange(1.0, classes + 1).double().expand(count, classes) / sum(range(1, classes + 1))
-            task.use_shares(Shares([str(k) for k in range(count)], own, ground, torch.arange(count)))
-        steps[moved] = _steps(task, batch)
-    seconds: dict[bool, list[float]] = {True: [], False: []}
+        if kind is not None:
+            task.use_shares(kind(names, own, ground, torch.arange(count)))
+        task.to(device())
+        if kind is RunningShares:
+            task.follow_shares(moves=True)
+        steps[kind] = _steps(task, batch)
+    seconds: dict[type | None, list[float]] = {kind: [] for kind in steps}
     for _ in range(plan.rounds + 1):
-        for moved, one in steps.items():
-            seconds[moved].append(next(one))
-    mine, plain = (median(seconds[moved][1:]) for moved in (True, False))
-    return [Row("(j) step with logits moved by shares vs without", mine, plain, max_ratio=1.02)]
+        for kind, one in steps.items():
+            seconds[kind].append(next(one))
+    before, following, plain = (median(seconds[kind][1:]) for kind in (Shares, RunningShares, None))
+    return [
+        Row("(j) step with logits moved by shares vs without", before, plain, max_ratio=1.02),
+        Row("(j) step with shares that follow the network vs without", following, plain, max_ratio=1.02),
+    ]
 
 
 def _steps(task: SegmentationTask, batch: Mapping[str, Tensor]) -> Iterator[float]:
     on = device()
-    task.to(on)
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-4)
     given = {name: values.to(on) for name, values in batch.items()}
     while True:

@@ -8,6 +8,8 @@ class Plan:
     """The figures behind `make bench`. Its tests make them small."""
 
     encoder: str = "resnet34"
+    probe_encoder: str = "tu-tf_efficientnet_lite0"
+    """(i): that of method=probe."""
     size: int = 256
     batch: int = 8
     images: int = 143

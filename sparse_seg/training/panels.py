@@ -143,7 +143,7 @@ def _predict(task: Any, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray
     task.eval()
     for image in images:
         with torch.inference_mode():
-            said = task.scored_logits(to_float(image).contiguous()[None].to(task.device)).argmax(1)[0]
+            said = task.scored_logits(to_float(image).contiguous()[None].to(task.device)).max(1).indices[0]
         yield said.to(torch.uint8).cpu().numpy()
     task.train(was_training)
 

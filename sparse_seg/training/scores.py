@@ -48,7 +48,7 @@ class BoundaryIoU(Metric):
 
     def update(self, logits: Tensor, target: Tensor) -> None:
         """Count a batch."""
-        intersection, union = boundary_counts(logits.argmax(1), target, len(self.class_names))
+        intersection, union = boundary_counts(logits.max(1).indices, target, len(self.class_names))
         self.intersection += intersection
         self.union += union
 

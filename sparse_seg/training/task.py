@@ -182,10 +182,16 @@ class SegmentationTask(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self._sum_device)
         self.label_sum = torch.zeros_like(self.loss_sum)
-        if isinstance(self.shares, RunningShares) and not self.shares.is_known and self.present is not None:
-            self._said = torch.zeros(self.present.shape, device=self.device)
-            if self.global_step >= self.shares.start * self.trainer.estimated_stepping_batches:
-                self.offsets = self.shares.offsets.to(self.device)
+        if isinstance(self.shares, RunningShares) and not self.shares.is_known:
+            self.follow_shares(self.global_step >= self.shares.start * self.trainer.estimated_stepping_batches)
+
+    def follow_shares(self, moves: bool) -> None:
+        """Note from now on what the network says of the images. moves: whether the shares so far move its logits."""
+        assert self.shares is not None
+        assert self.present is not None
+        self._said = torch.zeros(self.present.shape, device=self.device)
+        if moves:
+            self.offsets = self.shares.offsets.to(self.device)
 
     def on_train_batch_end(self, *_: Any) -> None:
         # Not at the epoch's end: callbacks come before the module there, and draw what the shares are.
@@ -247,7 +253,7 @@ class SegmentationTask(L.LightningModule):
             self.scored_state = {k: v.detach().clone() for k, v in self.scored_network.state_dict().items()}
         batch = self.whole_batch(batch)
         logits, target = self(batch["image"]), batch["target"]
-        self.confusion.update(logits.argmax(1), target)
+        self.confusion.update(logits.max(1).indices, target)  # a tenth of the time of argmax(1) on a CPU
         for metric in self.score_metrics.values():
             metric.update(logits, target)
 

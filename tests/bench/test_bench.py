@@ -27,8 +27,8 @@ from sparse_seg.classes import IGNORE_INDEX
 from sparse_seg.losses import partial_cross_entropy, partial_focal
 
 TINY = Plan(
-    encoder="resnet18", size=64, batch=2, images=8, val_images=2, labels=10, epochs=2, epoch_steps=1, loss_rounds=1,
-    loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, side=200, answers=1,
+    encoder="resnet18", probe_encoder="resnet18", size=64, batch=2, images=8, val_images=2, labels=10, epochs=2,
+    epoch_steps=1, loss_rounds=1, loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, side=200, answers=1,
     page_size=300, page_points=30, page_clicks=2, page_side=1500,
 )  # fmt: skip
 
@@ -65,7 +65,7 @@ def test_overhead_losses_and_epoch_come_out_as_positive_seconds(tmp_path: Path) 
 def test_probe_shares_and_map_come_out_as_positive_seconds(tmp_path: Path) -> None:
     data = build_data(TINY, tmp_path)
     rows = [row for section in (probe_run, step_with_shares, maps) for row in section(TINY, data, tmp_path)]
-    assert [row.what[:3] for row in rows] == ["(i)", "(i)", "(i)", "(j)", "(k)"]
+    assert [row.what[:3] for row in rows] == ["(i)", "(i)", "(i)", "(j)", "(j)", "(k)"]
     assert all(row.value > 0 for row in rows)
     assert len(list((tmp_path / "features").iterdir())) == TINY.run_images
 

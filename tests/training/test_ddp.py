@@ -5,7 +5,9 @@ import json
 import math
 import os
 import socket
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -24,6 +26,7 @@ from sparse_seg.data.transforms import resize_mask
 from sparse_seg.losses import PartialCrossEntropy, PartialFocal
 from sparse_seg.training.shares import RunningShares
 from sparse_seg.training.task import SegmentationTask
+from sparse_seg.training.teacher import TeacherTask
 
 CLASSES, SIZE, BATCH, STEPS, VAL_IMAGES = 3, 8, 4, 5, 7
 LABELS = [(1, 64), (40, 3), (7, 0), (0, 0), (0, 30)]
@@ -71,13 +74,15 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
     network[1].running_mean.uniform_(-1, 1)
     weights = [0.5, 1.0, 3.0]
     losses = {"ce": PartialCrossEntropy(weights), "focal": PartialFocal(alpha=weights), "nan": NanOnRank()}
-    losses["shares"] = losses["ce"]
-    epochs = 2 if loss == "shares" else 1
-    task = SegmentationTask(
+    losses["shares"] = losses["teacher"] = losses["ce"]
+    epochs = 2 if loss in ("shares", "teacher") else 1
+    # A threshold that some pixels pass and others do not, on each rank another number of them.
+    made = partial(TeacherTask, threshold=0.5) if loss == "teacher" else SegmentationTask
+    task = made(
         network, losses[loss], class_names=[f"class {c}" for c in range(CLASSES)],
         optimizer=lambda p: torch.optim.Adam(p, lr=0.01),
     )  # fmt: skip
-    if loss == "shares":
+    if epochs > 1:
         own = torch.full((STEPS * BATCH, CLASSES), 1 / 3, dtype=torch.float64)
         task.use_shares(RunningShares([str(k) for k in range(len(own))], own, own, torch.arange(len(own)), start=0.5))
     train_loss = TrainLoss()
@@ -93,7 +98,9 @@ def fit(rank: int, world: int, environment: dict[str, str], loss: str) -> None:
     trainer.fit(task, *loaders)
     assert trainer.global_step == STEPS * epochs
     assert not network[1].training
-    content = {"weights": network.state_dict(), "confusion": task.confusion_matrix, "train_loss": train_loss.value}
+    content: dict[str, Any] = {"weights": task.scored_network.state_dict(), "student": network.state_dict()}
+    content["rel"] = 1e-7 if loss == "teacher" else 1e-9  # a teacher's own term is in float32
+    content |= {"confusion": task.confusion_matrix, "train_loss": train_loss.value}
     content["ground"] = None if task.shares is None else task.shares.ground
     torch.save(content, f"{loss}-{rank}-{world}.pt")
 
@@ -104,7 +111,7 @@ def meeting_place() -> dict[str, str]:
         return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(s.getsockname()[1]), "WORLD_SIZE": "2", "NODE_RANK": "0"}
 
 
-@pytest.fixture(scope="module", params=["ce", "focal", "shares"])
+@pytest.fixture(scope="module", params=["ce", "focal", "shares", "teacher"])
 def fits(request, tmp_path_factory) -> list[dict]:
     """What one process made, and the two ranks of DDP."""
     cwd, place = tmp_path_factory.mktemp("fits"), meeting_place()
@@ -124,8 +131,9 @@ def test_the_ranks_hold_very_different_numbers_of_labels():
     assert [tuple(map(labels, parts)) for parts in zip(*samplers, strict=True)] == LABELS
 
 
-def test_two_processes_train_the_weights_of_one(fits):
-    alone, *ranks = (f["weights"] for f in fits)
+@pytest.mark.parametrize("which", ["weights", "student"])
+def test_two_processes_train_the_weights_of_one(fits, which):
+    alone, *ranks = (f[which] for f in fits)
     assert all(v.dtype == torch.float64 for v in alone.values() if v.is_floating_point())
     for rank in ranks:
         for key, value in alone.items():
@@ -135,7 +143,7 @@ def test_two_processes_train_the_weights_of_one(fits):
 def test_two_processes_report_the_training_loss_of_one(fits):
     alone, *ranks = (f["train_loss"] for f in fits)
     assert math.isfinite(alone)
-    assert ranks == pytest.approx([alone, alone], rel=1e-9)
+    assert ranks == pytest.approx([alone, alone], rel=fits[0]["rel"])
 
 
 def test_two_processes_find_the_shares_of_one(fits):
