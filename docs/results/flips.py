@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from omegaconf import OmegaConf
 from tabulate import tabulate
@@ -25,7 +26,7 @@ from sparse_seg.networks.flips import averaged_posterior
 from sparse_seg.networks.found import find_checkpoint
 from sparse_seg.networks.trained import load_trained
 from sparse_seg.report.cells import shown
-from sparse_seg.report.intervals import estimate
+from sparse_seg.report.intervals import estimate, share
 from sparse_seg.runs import build
 from sparse_seg.runs.sources import image_set
 
@@ -87,13 +88,29 @@ def table(path: Path) -> str:
         cells.setdefault(tuple(line[axis] for axis in CELL), []).append(line)
     rows = []
     for cell, found in cells.items():
-        plain, flips = ([line[f"miou_{way}"] for line in found] for way in ("plain", "flips"))
-        gain = estimate(100 * (b - a) for a, b in zip(plain, flips, strict=True))
+        plain, flips = (_by_seed(found, way) for way in ("plain", "flips"))
+        gain = estimate(100 * (flips - plain))
+        fulls = [[] if full == cell else cells.get(full, []) for full in _full_masks(cell)]
         figures = [shown(estimate(plain), "{:.4f}"), shown(estimate(flips), "{:.4f}"), shown(gain, "{:+.1f}")]
+        figures += [shown(share(flips, _by_seed(full, "flips")), "{:.1f}") for full in fulls]
         rows.append([*cell, *(figure.text for figure in figures), len(found)])
-    headers = (*CELL, "mIoU", "with eight flips", "difference, pp", "seeds")
-    note = "± is half the 95 % interval of the mean over seeds (t distribution); differences are of the same run."
+    of_full = ("% of plain full masks with flips", "% of its own")
+    headers = (*CELL, "mIoU", "with eight flips", "difference, pp", *of_full, "seeds")
+    note = (
+        "± is half the 95 % interval of the mean over seeds (t distribution); differences are of the same run. The "
+        "shares are those of each seed's mIoU with flips in the same seed's with flips and full masks, where both are."
+    )
     return tabulate(rows, headers, "github", disable_numparse=True) + f"\n\n{note}"
+
+
+def _by_seed(lines: list[dict[str, Any]], way: str) -> "pd.Series[float]":
+    return pd.Series({line["seed"]: line[f"miou_{way}"] for line in lines}, dtype=float)
+
+
+def _full_masks(cell: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The cells with full masks, trained plainly and by the same method, that are else as this one."""
+    full = dict(zip(CELL, cell, strict=True)) | {"prior": "none", "tau": None, "points": "all"}
+    return [tuple({**full, "method": method}.values()) for method in ("points", full["method"])]
 
 
 def main(runs: list[Path]) -> None:
