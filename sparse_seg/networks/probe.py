@@ -168,7 +168,7 @@ def solve(
     Returns:
         weight (C, F) and bias (C,) float32, of the features as they are.
     """
-    x = features.double()
+    x = features.to(torch.float64, copy=True)
     mean = x.mean(0)
     x -= mean
     deviation = x.square().mean(0).sqrt()
