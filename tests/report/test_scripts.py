@@ -83,16 +83,22 @@ def test_flips_make_a_table_of_cells(tmp_path: Path) -> None:
     cell = {"method": "points", "prior": "none", "loss": "ce", "points": 20, "split": "random", "fold": None}
     cell |= {"tau": None, "encoder": "resnet18", "size": 64}
     found = [(0, 0.50, 0.52), (1, 0.54, 0.55)]
+    full = cell | {"points": "all"}
     lines = [json.dumps(cell | {"seed": s, "miou_plain": a, "miou_flips": b}) for s, a, b in found]
+    lines += [json.dumps(full | {"seed": s, "miou_plain": 2 * a, "miou_flips": 2 * b}) for s, a, b in found]
+    lines.append(json.dumps(full | {"method": "teacher", "seed": 0, "miou_plain": 0.5, "miou_flips": 0.65}))
+    taught = {"method": "teacher", "prior": "estimated", "tau": 0.5, "seed": 0, "miou_plain": 0.5, "miou_flips": 0.52}
+    lines.append(json.dumps(cell | taught))
     other = {"prior": "estimated", "encoder": "resnet34", "seed": 0, "miou_plain": 0.9, "miou_flips": 0.9}
     lines += [json.dumps(cell | other | {"tau": tau}) for tau in (0.5, 1.0)]
     (tmp_path / "flips.jsonl").write_text("\n".join(lines) + "\n")
     table = script("flips").table(tmp_path / "flips.jsonl").splitlines()
-    assert len([line for line in table if "resnet34" in line]) == 2  # one for each tau
-    (row,) = [line for line in table if "resnet18" in line]
-    cells = [part.strip() for part in row.strip("|").split("|")]
-    assert cells[-1] == "2"
-    assert [part.split(" ± ")[0] for part in cells[-4:-1]] == ["0.5200", "0.5350", "+1.5"]
+    cells = [[part.strip().split(" ± ")[0] for part in line.strip("|").split("|")] for line in table]
+    assert len([row for row in cells if "resnet34" in row]) == 2  # one for each tau
+    rows = {tuple(row[:5]): row[-6:] for row in cells if "resnet18" in row}
+    assert rows["points", "none", "", "ce", "20"] == ["0.5200", "0.5350", "+1.5", "50.0", "50.0", "2"]
+    assert rows["points", "none", "", "ce", "all"] == ["1.0400", "1.0700", "+3.0", "—", "—", "2"]
+    assert rows["teacher", "estimated", "0.5", "ce", "20"] == ["0.5000", "0.5200", "+2.0", "50.0", "80.0", "1"]
 
 
 def test_shares_are_held_against_those_of_the_masks(
