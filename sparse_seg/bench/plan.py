@@ -22,6 +22,8 @@ class Plan:
     loss_calls: int = 20
     rounds: int = 5
     """(c): steps per variant."""
+    step_rounds: int = 25
+    """(j): steps per variant."""
     patience: float = 12.0
     """(c): seconds after which a variant gets no further step."""
     alone: int = 3

@@ -28,8 +28,8 @@ from sparse_seg.losses import partial_cross_entropy, partial_focal
 
 TINY = Plan(
     encoder="resnet18", probe_encoder="resnet18", size=64, batch=2, images=8, val_images=2, labels=10, epochs=2,
-    epoch_steps=1, loss_rounds=1, loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, side=200, answers=1,
-    page_size=300, page_points=30, page_clicks=2, page_side=1500,
+    epoch_steps=1, loss_rounds=1, loss_calls=1, alone=1, run_images=10, jobs=2, rounds=1, step_rounds=1, side=200,
+    answers=1, page_size=300, page_points=30, page_clicks=2, page_side=1500,
 )  # fmt: skip
 
 
