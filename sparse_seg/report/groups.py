@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sparse_seg.names import canonical
 from sparse_seg.report.blocks import Block
 from sparse_seg.report.cells import Cell, loss_name
 from sparse_seg.report.configuration import UNASKED, solves
@@ -196,12 +197,23 @@ def missing(group: Group) -> list[str]:
         return [f"{group.name}: {'; '.join(reasons)}."]
     wanted = sorted({p for p in points if p != FULL}) + ([FULL] if FULL in points else [])
     run = "Run this, with any other values that these runs were given; finished ones are skipped:"
-    return [f"{group.name}: {'; '.join(reasons)}. {run}", command(group, wanted, units)]
+    return [f"{group.name}: {'; '.join(reasons)}. {run}", *commands(group, wanted, units)]
 
 
-def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
-    """The sweep of these densities and seeds (or tiles) in the group's configuration, as far as its columns tell it."""
+def commands(group: Group, points: Sequence[Any], units: Sequence[int]) -> list[str]:
+    """The sweeps of these densities and seeds (or tiles) in the group's configuration, as far as is told by its runs.
+
+    With full masks a prior has nothing to correct: those are trained without it, by a sweep of their own.
+    """
+    if group.block.plain_prior or FULL not in points:
+        return [_command(group, points, units)]
+    sparse = [p for p in points if p != FULL]
+    return [*([_command(group, sparse, units)] if sparse else []), _command(group, [FULL], units, plain=True)]
+
+
+def _command(group: Group, points: Sequence[Any], units: Sequence[int], plain: bool = False) -> str:
     run = group.runs.iloc[0]
+    config = canonical(group.block.config)
     seeds_of = units if group.unit == "seed" else group.block.seeds
     solved = solves(group.block.config)
     words = [f"points={joined(points)}"]
@@ -210,11 +222,15 @@ def command(group: Group, points: Sequence[Any], units: Sequence[int]) -> str:
     for word, (column, default) in DEFAULTS.items():
         if solved and f"{word}.".startswith(UNASKED):
             continue
-        value = run.get(column, default)
+        value = default if plain and word == "prior" else run.get(column, default)
         value = "null" if value is None or value != value else value
         if word == "model.encoder_weights" and value not in ("imagenet", "null"):
             value = f"FOLDER/{value}"  # a result knows a file's name only
         words += [f"{word}={value}"] if value != default else []
+    if (tau := config.get("prior.tau", 1)) != 1 and not plain:
+        words.append(f"prior.tau={tau:g}")
+    if tiles := config.get("data.val_tiles"):
+        words.append(f"'data.val_tiles=[{joined(tiles)}]'")
     return COMMAND + " ".join([*words, f"study={run['study']}"])
 
 

@@ -82,6 +82,11 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"data.val_tiles={cfg.data.val_tiles!r} must be a list of tiles, [1,5], or null")
     if cfg.split == "random" and (cfg.data.fold is not None or cfg.data.val_tiles is not None):
         raise UserError("data.fold and data.val_tiles belong to split=tile; this is split=random")
+    if cfg.prior and "_target_" not in cfg.prior:
+        words = ", ".join(f"prior.{key}={value}" for key, value in cfg.prior.items())
+        raise UserError(f"{words} is of a prior, and this is prior=none; choose prior=estimated, network or given")
+    if str(cfg.prior.get("_target_")).endswith(".given_prior") and not cfg.prior.get("shares"):
+        raise UserError("prior=given needs prior.shares=FILE: a table of image, class and share")
     if OmegaConf.is_missing(cfg.loss, "_target_"):
         raise UserError("this loss needs a function or class of yours: loss._target_=pkg.fn")
     lr = cfg.optimizer.get("lr", 1.0)

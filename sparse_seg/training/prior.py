@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from sparse_seg.classes import IGNORE_INDEX, Image, Mask
 from sparse_seg.data.datamodule import SparsePointsDataModule
-from sparse_seg.errors import UserError
+from sparse_seg.errors import UserError, check_number
 from sparse_seg.networks.build import NormalisedNetwork
 from sparse_seg.networks.features import Features
 from sparse_seg.networks.probe import Fit, Probe, choose_strength, held_out, read_at, solve
 from sparse_seg.tensors import to_float
-from sparse_seg.training.shares import Shares, check_tau, own_shares
+from sparse_seg.training.shares import Shares, own_shares
 
 STEPS = 60
 """Of expectation maximisation."""
@@ -224,18 +224,21 @@ def estimated_prior(
         The shares of each training image.
 
     Raises:
-        UserError: the network has no encoder that a probe can read, or tau is no number from 0 to 2.
+        UserError: the network has no encoder that a probe can read, rounds is no positive integer, or tau no number
+            from 0 to 2.
     """
-    check_tau(tau)
+    check_number("prior.tau", tau, most=2)
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise UserError(f"prior.rounds={rounds!r} must be a positive integer")
+    own = own_shares(data)
+    if own.is_known:
+        return own
     encoder = readable_encoder(network)
     if encoder is None or not isinstance(network, NormalisedNetwork):
         raise UserError(
             "prior=estimated reads the encoder of model, and this network has none that a probe can read\n"
             "choose prior=network, which asks the network itself, or prior=given"
         )
-    own = own_shares(data)
-    if own.is_known:
-        return own
     probe = Probe(copy.deepcopy(encoder), len(data.classes)).cpu()
     features = Features(probe, network.mean, network.std, kept_in(network, data))
     gathered = gather(features, data.training_examples(), len(data.train_indices))

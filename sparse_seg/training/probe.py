@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_seg.data.datamodule import SparsePointsDataModule
-from sparse_seg.errors import UserError
+from sparse_seg.errors import UserError, check_number
 from sparse_seg.networks.build import PROBE, NormalisedNetwork
 from sparse_seg.networks.features import Features
 from sparse_seg.networks.probe import Fit, Probe, solve
@@ -74,7 +74,7 @@ class ProbeTask(SegmentationTask):
         strength: of the L2 term; None: chosen as above.
 
     Raises:
-        UserError: the network has no encoder, or one that knows nothing.
+        UserError: the network has no encoder, or one that knows nothing; strength is negative or no number.
     """
 
     arch: ClassVar[str | None] = PROBE
@@ -89,6 +89,8 @@ class ProbeTask(SegmentationTask):
     ) -> None:
         probe = probe_on(network, len(kwargs["class_names"]), allow_random, "method=probe")
         super().__init__(probe, *args, **kwargs)
+        if strength is not None:
+            check_number("method.strength", strength)
         self.automatic_optimization = False
         self.strength = strength
         self._features: Features | None = None

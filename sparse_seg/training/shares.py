@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparse_seg.data.datamodule import SparsePointsDataModule
-from sparse_seg.errors import UserError
+from sparse_seg.errors import UserError, check_number
 from sparse_seg.files import replacing
 from sparse_seg.networks.probe import Fit
 from sparse_seg.points.text import nfc, read_text
@@ -143,7 +143,7 @@ def network_prior(
     Raises:
         UserError: start or past is no share, or tau no number from 0 to 2.
     """
-    check_tau(tau)
+    check_number("prior.tau", tau, most=2)
     for name, value in (("start", start), ("past", past)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise UserError(f"prior.{name}={value!r} must be a number from 0 to below 1")
@@ -151,13 +151,7 @@ def network_prior(
     return RunningShares(own.names, own.own, own.ground, own.of, own.full, tau, start=start, past=past)
 
 
-def check_tau(tau: float) -> None:
-    """Raises UserError if it is no number from 0 to 2."""
-    if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0 <= tau <= 2:
-        raise UserError(f"prior.tau={tau!r} must be a number from 0 to 2")
-
-
-def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str | None, tau: float = 1.0) -> Shares:
+def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str, tau: float = 1.0) -> Shares:
     """Shares of the ground from a table that the user gives.
 
     Args:
@@ -172,9 +166,7 @@ def given_prior(network: nn.Module, data: SparsePointsDataModule, *, shares: str
     Raises:
         UserError: no such file, it lacks a share, or tau is no number from 0 to 2.
     """
-    check_tau(tau)
-    if not shares:
-        raise UserError("prior=given needs prior.shares=FILE: a table of image, class and share")
+    check_number("prior.tau", tau, most=2)
     own = own_shares(data)
     ground = torch.from_numpy(read_shares(Path(shares), own.names, data.classes.names))
     assert own.full is not None

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparse_seg.classes import IGNORE_INDEX
+from sparse_seg.errors import check_number
 from sparse_seg.training.task import Batch, SegmentationTask
 
 
@@ -27,6 +28,9 @@ class TeacherTask(SegmentationTask):
         start: share of all steps before the teacher is asked.
         threshold: probability.
         weight: of the second term.
+
+    Raises:
+        UserError: decay, start or threshold is no number from 0 to 1, or weight none of at least 0.
     """
 
     wants_shares: ClassVar[bool] = True
@@ -41,6 +45,9 @@ class TeacherTask(SegmentationTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        for name, value in (("decay", decay), ("start", start), ("threshold", threshold)):
+            check_number(f"method.{name}", value, most=1)
+        check_number("method.weight", weight)
         self.decay, self.start, self.threshold, self.weight = decay, start, threshold, weight
         self.teacher = copy.deepcopy(self.network).requires_grad_(False).eval()
 

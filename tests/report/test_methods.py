@@ -217,6 +217,22 @@ def test_what_a_method_lacks_is_run_by_its_own_command(study: Path) -> None:
     assert not any("no run on full masks" in line for line in missing(corrected))
 
 
+def test_what_half_a_correction_on_held_out_tiles_lacks_is_said_with_both(tmp_path: Path, write: Write) -> None:
+    tiles = {"split": "tile", "data.val_tiles": [1, 5]}
+    for seed in SEEDS:
+        one(write, "teacher", "estimated", 0.5 + seed / 100, **tiles, points=5, seed=seed, **{"prior.tau": 0.5})
+    (group,) = family_of(tmp_path).groups
+    _, sparse, full = missing(group)
+    for command in (sparse, full):
+        assert "method=teacher" in command
+        assert "'data.val_tiles=[1,5]'" in command
+    assert "points=1,2,10 " in sparse
+    assert "prior=estimated " in sparse
+    assert "prior.tau=0.5 " in sparse
+    assert "points=all " in full
+    assert "prior" not in full
+
+
 def test_runs_csv_names_the_method_where_there_is_another_one(study: Path, tmp_path: Path) -> None:
     assert run_main(study, "report", "--keep", str(tmp_path / "kept.jsonl")) == 0
     rows = list(csv.DictReader((tmp_path / "kept.csv").read_text().splitlines()))

@@ -51,6 +51,8 @@ def refused(*words: str, cwd: Path, data: Words = SYNTHETIC) -> str:
         (("data.crop=64",), "data.crop=64 must be at most data.size=32, which it is cut from"),
         (("data.size=64", "data.crop=32", "method=probe"), "data.crop=32 cuts what a network trains on"),
         (("data.crop=half",), "data.crop='half' must be an integer of at least 32 or 'null'"),
+        (("+prior.tau=0.5",), "prior.tau=0.5 is of a prior, and this is prior=none; choose prior=estimated"),
+        (("prior=given",), "prior=given needs prior.shares=FILE: a table of image, class and share"),
         (("data.batch_size=0",), "data.batch_size=0 must be a positive integer"),
         (("data.val_fraction=1.5",), "data.val_fraction=1.5 must be a number between 0 and 1"),
         (("data.split_seed=-1",), "data.split_seed=-1 must be an integer of at least 0"),

@@ -1,7 +1,9 @@
 """The methods that come with the project: the teacher and the probe."""
 
 import copy
+import re
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -13,6 +15,7 @@ from torch import nn
 import sparse_seg
 from sparse_seg.data import synthetic
 from sparse_seg.data.datamodule import SparsePointsDataModule
+from sparse_seg.errors import UserError
 from sparse_seg.losses import PartialCrossEntropy
 from sparse_seg.networks.build import create
 from sparse_seg.networks.probe import Probe
@@ -72,7 +75,7 @@ def fitted(task: TeacherTask, train: list[dict[str, torch.Tensor]]) -> Trail:
     return trail
 
 
-def teacher(**options: float) -> TeacherTask:
+def teacher(**options: Any) -> TeacherTask:
     torch.manual_seed(0)
     task = TeacherTask(Line(), PartialCrossEntropy(), class_names=["a", "b", "c"], **options)
     own = torch.tensor([[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]], dtype=torch.float64)
@@ -80,8 +83,30 @@ def teacher(**options: float) -> TeacherTask:
     return task
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"decay": 1.5}, "method.decay=1.5 must be a number from 0 to 1"),
+        ({"start": -0.1}, "method.start=-0.1 must be a number from 0 to 1"),
+        ({"threshold": "abc"}, "method.threshold='abc' must be a number from 0 to 1"),
+        ({"threshold": float("nan")}, "method.threshold=nan must be a number from 0 to 1"),
+        ({"weight": -1}, "method.weight=-1 must be a number of at least 0"),
+        ({"weight": True}, "method.weight=True must be a number of at least 0"),
+    ],
+)
+def test_a_teacher_of_wrong_numbers_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        teacher(**options)
+
+
+def test_a_negative_strength_is_refused(tmp_path: Path) -> None:
+    words = ("method=probe", "method.allow_random=true", "method.strength=-1")
+    outcome = train(*TINY, *BARE, *words, cwd=tmp_path)
+    assert (outcome.code, outcome.err) == (1, "error: method.strength=-1 must be a number of at least 0\n")
+
+
 def test_the_teacher_is_the_running_average_of_the_weights_and_the_result() -> None:
-    task = teacher(start=2.0)
+    task = teacher(start=1.0)
     average = copy.deepcopy(task.network.state_dict())
     for t, state in enumerate(fitted(task, batches(6)).states, start=1):
         past = min(0.99, (1 + t) / (10 + t))

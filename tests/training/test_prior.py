@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -166,9 +167,6 @@ def test_a_run_writes_its_shares_and_is_another_run_than_without(tmp_path: Path)
 
 
 def test_a_table_that_lacks_a_share_is_refused(tmp_path: Path) -> None:
-    outcome = train(*TINY, *BARE, "prior=given", cwd=tmp_path)
-    assert outcome.code == 1
-    assert "prior=given needs prior.shares=FILE" in outcome.err
     table = tmp_path / "shares.csv"
     for text, message in (
         (both(0.5, 0.5).replace("a,Land,0.5\n", ""), "has no share of Land in image a: 0 is one"),
@@ -227,6 +225,13 @@ def test_a_vit_is_no_encoder_to_be_probed(tmp_path: Path, words: tuple[str, ...]
 def test_a_network_without_an_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=NO_ENCODER):
         estimated_prior(torch.nn.Conv2d(3, 5, 1), data_of(5, tmp_path))
+    assert estimated_prior(torch.nn.Conv2d(3, 5, 1), data_of("all", tmp_path)).is_known  # nothing is to be read
+
+
+@pytest.mark.parametrize("rounds", [0, 1.5, True, "three"])
+def test_a_number_of_rounds_that_is_none_is_refused(tmp_path: Path, rounds: Any) -> None:
+    with pytest.raises(UserError, match=f"prior.rounds={rounds!r} must be a positive integer"):
+        estimated_prior(torch.nn.Conv2d(3, 5, 1), data_of(5, tmp_path), rounds=rounds)
 
 
 def running(tmp_path: Path) -> tuple[SparsePointsDataModule, RunningShares]:
