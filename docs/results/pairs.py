@@ -77,6 +77,19 @@ def densities(runs: pd.DataFrame) -> list[list[Any]]:
     return rows
 
 
+def of_probes(runs: pd.DataFrame) -> list[list[Any]]:
+    """20 → 50 points of a probe, by split, size and prior."""
+    probes = runs[(runs["method"] == "probe") & runs["points"].isin([20, 50]) & (runs["fold"] < 0)].copy()
+    taus = [figures.get("prior.tau", 1) for figures in probes["figures"]]
+    probes["learns"] = [p if tau == 1 else f"{p}, tau {tau:g}" for p, tau in zip(probes["prior"], taus, strict=True)]
+    rows = []
+    for (split, size, learns), cell in probes.groupby(["split", "size", "learns"], sort=False):
+        by = {points: scores(part) for points, part in cell.groupby("points")}
+        name = f"{'random split' if split == 'random' else 'tiles 1 and 5'}, {size}×{size}, prior {learns}"
+        rows.append(row(name, paired(by[50], by[20])))
+    return sorted(rows)
+
+
 def of_size(runs: pd.DataFrame) -> list[list[Any]]:
     rows = []
     for loss in ("focal", "ce"):
@@ -173,12 +186,13 @@ def claims(runs: pd.DataFrame) -> tuple[list[list[Any]], str]:
 
 
 def main() -> None:
-    gpu, cpu, splits, causes = (read(name) for name in ("runs", "cpu", "splits", "causes"))
+    gpu, cpu, splits, causes, methods = (read(name) for name in ("runs", "cpu", "splits", "causes", "methods"))
     means = "Paired over seeds, on the tile split over tiles (paired t-test, t distribution); final mIoU in hundredths."
     iou = ("mIoU", *LAND_COVER.names)
     print("# Further differences between the measured runs\n")
     table("CE − focal", means, DIFFERENCE, losses(gpu))
     table("More points", means, DIFFERENCE, densities(gpu))
+    table("A probe, 20 → 50 points", means, DIFFERENCE, of_probes(methods))
     table("512×512 − 256×256, pretrained lite0, 20 points", means, DIFFERENCE, of_size(gpu))
     rows, largest = of_device(gpu, cpu)
     table("GPU in bf16 − CPU in 32 bits", f"{means} {largest}", DIFFERENCE, rows)
