@@ -104,7 +104,7 @@ def differing(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def spelled(configuration: Mapping[str, Any], key: str) -> str:
     """A value as it is printed, in the run's own spelling where it states the key."""
-    value = configuration[key] if key in configuration else canonical(configuration).get(key)
+    value = configuration[key] if key in configuration else _plain(canonical(configuration).get(key))
     text = ("unknown" if key == CONTENT else "none") if value is None else str(value)
     long = text.startswith("sha256:") or key == CONTENT
     return text[:19] + "…" if long and len(text) > 19 else text

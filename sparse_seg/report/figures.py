@@ -19,7 +19,7 @@ from sparse_seg.report.examples import examples
 from sparse_seg.report.families import Family, alone
 from sparse_seg.report.groups import Group
 from sparse_seg.report.intervals import Estimate, estimate
-from sparse_seg.report.rows import FULL, losses
+from sparse_seg.report.rows import FULL, SATURATING_FROM, losses
 
 DPI = 150
 # Okabe and Ito's colours, told apart with every colour blindness; line styles and markers tell them apart in grey.
@@ -108,7 +108,7 @@ def label_budget(family: Family) -> Named | None:
     shown = [g for g in family.groups if g.densities and (g.augment == augment or solves(g.block.config))]
     several = len({g.loss for g in shown if g in trained}) > 1
     for i, group in enumerate(shown):
-        ticks |= set(group.densities) | ({2 * group.densities[-1]} if len(group.densities) > 1 else set())
+        ticks |= set(group.densities) | {_drawn_to(group)}
         _budget_line(axes, group, i if group.mixed else losses(block).index(group.loss), _line_name(group, several))
     if all(len(group.densities) < 2 for group in shown):
         return None
@@ -127,8 +127,9 @@ def label_budget(family: Family) -> Named | None:
     figure.set_size_inches(7.2, 3.4)
     caption = (
         f"Label budget: final mIoU over points per class, {title}. Marker and bar: mean over "
-        f"{shown[0].unit}s and its 95 % interval; line and band: the fitted curve and its 95 % interval, up to the "
-        "next doubling; horizontal lines: full masks. No interval covers the choice of the validation images."
+        f"{shown[0].unit}s and its 95 % interval; line and band: the fitted curve and its 95 % interval, with "
+        f"{SATURATING_FROM} densities, which show how it flattens, up to the next doubling; horizontal lines: full "
+        "masks. No interval covers the choice of the validation images."
     )
     return "label-budget", caption, figure
 
@@ -145,7 +146,7 @@ def _budget_line(axes: Axes, group: Group, i: int, label: str) -> None:
     colour, dash = COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]
     scores, curve = group.scores["miou_final"], group.curves["miou_final"]
     if curve is not None:
-        grid = np.geomspace(curve.points[0], 2 * curve.points[-1], 60)
+        grid = np.geomspace(curve.points[0], _drawn_to(group), 60)
         values = [curve.value(n) for n in grid]
         axes.plot(grid, [v.mean for v in values], color=colour, linestyle=dash)
         axes.fill_between(grid, *_bounds(values), color=colour, alpha=0.15, linewidth=0)
@@ -157,6 +158,12 @@ def _budget_line(axes: Axes, group: Group, i: int, label: str) -> None:
     undrawn = group.full_of is not None and not group.full_of.densities  # it has no line of its own
     if (group.has_own_full or undrawn) and (full := estimate(scores[FULL])) is not None:
         axes.axhline(full.mean, color=colour, linestyle=dash, linewidth=1, label=f"{label}, full masks")
+
+
+def _drawn_to(group: Group) -> int:
+    """The points at which its curve ends: a line through two densities says nothing of more."""
+    last = group.densities[-1]
+    return 2 * last if len(group.densities) >= SATURATING_FROM else last
 
 
 def _bounds(values: Sequence[Estimate]) -> tuple[list[float], list[float]]:
