@@ -49,6 +49,8 @@ class TeacherTask(SegmentationTask):
             check_number(f"method.{name}", value, most=1)
         check_number("method.weight", weight)
         self.decay, self.start, self.threshold, self.weight = decay, start, threshold, weight
+        self._followed = 0
+        """The step after which it last followed; none is taken after every batch where gradients are accumulated."""
         self.teacher = copy.deepcopy(self.network).requires_grad_(False).eval()
 
     @property
@@ -82,6 +84,9 @@ class TeacherTask(SegmentationTask):
     def on_train_batch_end(self, *args: Any) -> None:
         super().on_train_batch_end(*args)
         t = self.global_step
+        if t == self._followed:
+            return
+        self._followed = t
         past = min(self.decay, (1 + t) / (10 + t))
         for mine, other in zip(self.teacher.state_dict().values(), self.network.state_dict().values(), strict=True):
             if mine.is_floating_point():

@@ -65,11 +65,12 @@ class Trail(L.Callback):
         self.states.append(copy.deepcopy(pl_module.network.state_dict()))
 
 
-def fitted(task: TeacherTask, train: list[dict[str, torch.Tensor]]) -> Trail:
+def fitted(task: TeacherTask, train: list[dict[str, torch.Tensor]], accumulated: int = 1) -> Trail:
     trail = Trail()
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, callbacks=[trail], enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=1,
+        accumulate_grad_batches=accumulated,
     )  # fmt: skip
     trainer.fit(task, *[torch.utils.data.DataLoader(b, batch_size=None) for b in (train, train[:1])])
     return trail
@@ -105,10 +106,12 @@ def test_a_negative_strength_is_refused(tmp_path: Path) -> None:
     assert (outcome.code, outcome.err) == (1, "error: method.strength=-1 must be a number of at least 0\n")
 
 
-def test_the_teacher_is_the_running_average_of_the_weights_and_the_result() -> None:
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_the_teacher_is_the_running_average_of_the_weights_and_the_result(accumulated: int) -> None:
     task = teacher(start=1.0)
     average = copy.deepcopy(task.network.state_dict())
-    for t, state in enumerate(fitted(task, batches(6)).states, start=1):
+    states = fitted(task, batches(6), accumulated).states[accumulated - 1 :: accumulated]
+    for t, state in enumerate(states, start=1):
         past = min(0.99, (1 + t) / (10 + t))
         for key, value in state.items():
             average[key] = past * average[key] + (1 - past) * value if value.is_floating_point() else value
