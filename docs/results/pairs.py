@@ -157,6 +157,12 @@ def configuration(run: dict[str, Any]) -> str:
     return f"{run['encoder'].removeprefix('tu-tf_')}, {weights}, learning rate {run['lr']:g}, {schedule}"
 
 
+def labelled_by(run: dict[str, Any]) -> str:
+    if run["method"] == "teacher":
+        return "teacher"
+    return f"self-training from {'a probe' if run['figures']['method.teacher'] == 'probe' else 'that teacher'}"
+
+
 def each(name: Callable[[dict[str, Any]], str], *runs: pd.DataFrame) -> list[list[Any]]:
     found = pd.concat(runs).to_dict("records")
     return [[name(run), *(f"{run[c]:.4f}" for c in ("miou_final", *CLASSES))] for run in found]
@@ -204,6 +210,10 @@ def main() -> None:
     others = each(split, same[same["encoder"] == LITE0], splits[splits["split"] == "random"])
     table("Other validation images", f"Pretrained lite0, {one}", iou, others)
     table("What the two configurations differ in", f"256×256, {one}", iou, each(configuration, same, causes))
+    whole = methods[[figures.get("prior.tau", 1) == 1 for figures in methods["figures"]]]
+    taught = whole.query("method == 'teacher' and points == 20 and split == 'random' and seed == 3")
+    one = "Pretrained lite0, 256×256, 20 points, CE, prior=estimated, seed 3, one run each, on a CPU."
+    table("Self-training", one, iou, each(labelled_by, taught, read("self-training")))
     rows, count = claims(gpu)
     note = f"{count} Adjusted: the false discovery rate at which the test would count, by Benjamini and Hochberg."
     table("The report's claims, corrected for their number", note, (*DIFFERENCE, "p adjusted"), rows)

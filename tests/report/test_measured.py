@@ -78,6 +78,7 @@ def test_the_kept_runs_are_printed_as_ever(words: Sequence[str], digest: str, pr
         ("cpu", ["report", "tile_cv"]),
         ("splits", ["splits"]),
         ("causes", ["causes"]),
+        ("self-training", ["self"]),
         ("clicks", ["clicks", "clicks-entropy", "clicks-errors"]),
         ("methods", ["methods", "report", "splits"]),
         ("brasilia", ["brasilia", "brasilia-clicks"]),
