@@ -89,8 +89,8 @@ def blended(
             yield Strip(row, first, sums[:, :done] / total[:done].clamp_min(tiny), valid[:done].copy())
             for held in (sums, total, torch.from_numpy(valid)):
                 kept = held[..., done:, :].clone()
-                held.zero_()
                 held[..., : kept.shape[-2], :] = kept
+                held[..., kept.shape[-2] :, :] = 0
 
 
 Batch = tuple[NDArray[np.uint8] | None, list[tuple[int, NDArray[np.bool_]]]]
@@ -140,7 +140,8 @@ def _logits(
     resized = windows.extent != windows.window
     if resized:
         batch = F.interpolate(batch, size=(windows.window, windows.window), mode="bilinear", antialias=True)
-    logits = network(batch).float()
+    # Not channels last, as the network may have them: sums of overlapping windows take a third of the time then.
+    logits = network(batch).to(torch.float32, memory_format=torch.contiguous_format)
     if resized:
         logits = F.interpolate(logits, size=(windows.extent, windows.extent), mode="bilinear")
     return logits

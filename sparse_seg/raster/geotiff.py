@@ -90,9 +90,8 @@ class GeoTiff(Raster):
 
     def _stated(self, bands: list[int], window: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Where nodata or a mask of the file does not say that there is no image; alpha bands do not count."""
-        by_alpha = import_rasterio().enums.MaskFlags.alpha
-        stated = [b for b in bands if by_alpha not in self._file.mask_flag_enums[b - 1]]
-        if len(stated) < len(bands):
+        flag, stated = import_rasterio().enums.MaskFlags, self._file.mask_flag_enums
+        if any(flag.alpha in stated[b - 1] or flag.all_valid in stated[b - 1] for b in bands):
             return np.ones(shape, np.bool_)
         return np.asarray(self._file.read_masks(bands, window=window, shape=shape).any(0))
 

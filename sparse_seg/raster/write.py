@@ -112,7 +112,8 @@ def _new_geotiff(path: Path, like: Raster, classes: Classes | None) -> Iterator[
                 yield _GeoTiff(file)
             with replacing(path) as beside:
                 options = {"overview_resampling": "nearest", "bigtiff": "if_safer", "blocksize": 512}
-                copy(tiles, beside, driver="COG", compress="deflate", **options)
+                # Level 2 takes a third of the usual level's time or less, for a file that is some 15 % larger.
+                copy(tiles, beside, driver="COG", compress="deflate", level=2, **options)
     except (OSError, rasterio.errors.RasterioError) as e:
         raise UserError(f"{path} cannot be written: {e}") from e
     finally:
