@@ -37,6 +37,7 @@ FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 OBJECTS = [path for path in FILES if len(path.parts) == 2 and path.parts[0] != "experiment"]
 EXPERIMENTS = [path.stem for path in FILES if path.parts[0] == "experiment"]
 WORDS = {
+    "prior=given": ["prior.shares=shares.csv"],
     "loss=custom": ["loss._target_=torch.nn.functional.cross_entropy"],
     "data=synthetic": TINY[1:5],
     "data=folder": SMALL[:2],
